@@ -1,0 +1,28 @@
+"""The command line."""
+import argparse
+
+import safethread_patch
+from safethread_patch._cli import check
+
+
+def main(argv=None):
+    """Run the command line ``argv`` (default: that of the process) and return the exit status.
+
+    0: it worked, and nothing was wrong. 1: something was. 2: wrong usage. 130: Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(
+        prog="safethread-patch", description="A threading.Thread that tells the truth: when start() returns, and after fork()."
+    )
+    parser.add_argument("--version", action="version", version="safethread_patch " + safethread_patch.__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    check.add_to(commands)
+    try:
+        options = parser.parse_args(argv)
+        if options.command is None:  # Python 3 lets the command be left out
+            parser.error("which command? There is: check")
+    except SystemExit as stop:
+        return stop.code or 0
+    try:
+        return options.function(options)
+    except KeyboardInterrupt:
+        return 130

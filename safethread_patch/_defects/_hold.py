@@ -1,0 +1,224 @@
+"""What the trials share: holding a race open, and looking at a Thread from a forked child."""
+import os
+import select
+import signal
+import threading
+import time
+
+from safethread_patch import _facts, _threads
+from safethread_patch._defects import CannotTry
+
+#: Seconds after which something that should have happened long ago is taken for a hang.
+DEADLINE = 10
+
+
+def wait_for(happened, what):
+    """Return once ``happened()`` is true; raise RuntimeError if that takes longer than DEADLINE."""
+    for _ in range(DEADLINE * 1000):
+        if happened():
+            return
+        time.sleep(0.001)
+    raise RuntimeError("waited %d s in vain until %s" % (DEADLINE, what))
+
+
+class LimboLock(object):
+    """Stands in for ``threading._active_limbo_lock``: calls ``before()`` whenever it is about to be taken."""
+
+    def __init__(self, before):
+        self._lock = threading._active_limbo_lock
+        self._before = before
+
+    def acquire(self, *args):
+        self._before()
+        return self._lock.acquire(*args)
+
+    def release(self):
+        self._lock.release()
+
+    def __enter__(self):
+        self.acquire()
+
+    def __exit__(self, *exc_info):
+        self.release()
+
+
+class StandIn(object):
+    """Context manager: inside, ``threading._active_limbo_lock`` is a LimboLock."""
+
+    def __init__(self, before):
+        self._before = before
+
+    def __enter__(self):
+        self._original = threading._active_limbo_lock
+        threading._active_limbo_lock = LimboLock(self._before)
+
+    def __exit__(self, *exc_info):
+        threading._active_limbo_lock = self._original
+
+
+class HeldRegistration(object):
+    """Holds ``thread`` right before it registers: it has said that it runs and is still in limbo."""
+
+    def __init__(self, thread):
+        self.thread = thread
+        self.reached = threading.Event()
+        self._go = threading.Event()
+        self._stand_in = StandIn(self._before)
+
+    def _before(self):
+        # ident is set by the new thread itself, just before
+        if self.thread.ident == _threads.low_level.get_ident():
+            self.reached.set()
+            self._go.wait()
+
+    def __enter__(self):
+        self._stand_in.__enter__()
+        return self
+
+    def __exit__(self, *exc_info):
+        self.release()
+        self._stand_in.__exit__(*exc_info)
+
+    def release(self):
+        self._go.set()
+
+    def release_when_start_waits(self):
+        """Release in the background: when start() waits for the registration, or has returned."""
+        returned = threading.Event()
+
+        def release():
+            try:
+                wait_for(lambda: returned.is_set() or _threads.waiting, "start() returns or waits")
+            finally:
+                self.release()
+
+        _threads.low_level.start_new_thread(release, ())
+        return returned.set
+
+
+class HeldBootstrap(threading.Thread):
+    """A thread that is held before it says that it runs; in a forked child it is not held."""
+
+    def __init__(self, *args, **kwargs):
+        threading.Thread.__init__(self, *args, **kwargs)
+        self.reached = threading.Event()
+        self.go = threading.Event()
+        self.pid = os.getpid()
+
+    def _hold(self):
+        if os.getpid() == self.pid:
+            self.reached.set()
+            self.go.wait()
+
+    if _facts.PY2:
+
+        def _Thread__bootstrap(self):
+            self._hold()
+            # start_new_thread() finds this one by name; the original is in the base class
+            threading.Thread._Thread__bootstrap(self)
+
+    else:
+
+        def _bootstrap(self):
+            self._hold()
+            threading.Thread._bootstrap(self)
+
+
+def start_in_background(thread):
+    """Call ``thread.start()`` in another thread; return a list that gets "ok" or the error's text."""
+    outcome = []
+
+    def start():
+        try:
+            thread.start()
+        except RuntimeError as error:
+            outcome.append(str(error))
+        else:
+            outcome.append("ok")
+
+    _threads.low_level.start_new_thread(start, ())
+    return outcome
+
+
+def in_forked_child(look):
+    """Return what ``look()`` returns, None or text, called in a forked child; a crash or a hang in words."""
+    if not _facts.FORK:
+        raise CannotTry("no os.fork here")
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            answer = look()
+            os.write(write, (answer or "").encode("utf-8"))
+            status = 0
+        except BaseException as error:
+            os.write(write, ("%s: %s" % (type(error).__name__, error)).encode("utf-8"))
+        finally:
+            os._exit(status)
+    os.close(write)
+    try:
+        if not select.select([read], [], [], DEADLINE)[0]:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return "the child hangs"
+        answer = os.read(read, 4096).decode("utf-8")
+    finally:
+        os.close(read)
+    status = os.waitpid(pid, 0)[1]
+    if os.WIFSIGNALED(status):
+        return "the child was killed by signal %d" % os.WTERMSIG(status)
+    return answer or (None if status == 0 else "the child ended with status %d" % os.WEXITSTATUS(status))
+
+
+def daemon(target=None, cls=threading.Thread):
+    """Return a thread that keeps no process from exiting."""
+    thread = cls(target=target)
+    thread.daemon = True
+    return thread
+
+
+class Witness(object):
+    """A target that notes how often it ran, and whether its thread was alive meanwhile."""
+
+    def __init__(self):
+        self.thread = None
+        self.alive = []
+
+    def __call__(self):
+        self.alive.append(self.thread.is_alive())
+
+
+def witnessed(cls=threading.Thread):
+    """Return a thread, not started, and the list to which each run of it adds what is_alive() said."""
+    witness = Witness()
+    witness.thread = thread = daemon(witness, cls)
+    return thread, witness.alive
+
+
+def lie_about(thread, alive):
+    """Return in which way ``thread``, gone or never started, contradicts itself; None if it does not.
+
+    It is started if it lets itself be started.
+    """
+    if thread.is_alive():
+        return "is_alive() says True, but the thread is gone"
+    try:
+        thread.join()
+        joined = True
+    except RuntimeError:
+        joined = False
+    try:
+        thread.start()
+    except RuntimeError as error:
+        return None if joined else "cannot be joined, and start() says %s" % error
+    if joined:
+        return "could be joined before it was started"
+    thread.join(DEADLINE)
+    if not alive:
+        return "join() returned before run() was called"
+    if alive != [True]:
+        return "is_alive() said False in run()"
+    if thread.is_alive():
+        return "is_alive() says True after join()"
+    return None

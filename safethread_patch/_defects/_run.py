@@ -1,0 +1,33 @@
+"""Runs the rounds of one trial in this process, which may crash or hang on the way; a line for each."""
+import sys
+import threading
+
+import safethread_patch
+from safethread_patch._defects import CannotTry, trial_of
+
+CLEAN, HIT, CANNOT, BROKEN = "clean", "hit", "cannot", "broken"
+
+
+def main(defect_id, mode, rounds):
+    """Write for each round a line to stdout: one of the words above and, but for the first, what was seen."""
+    trial = trial_of(defect_id)
+    if mode == "patched":
+        safethread_patch.install()
+    for _ in range(int(rounds)):
+        try:
+            seen = trial()
+        except CannotTry as error:
+            _say(CANNOT, error)
+            break
+        except Exception as error:
+            _say(BROKEN, "%s: %s" % (type(error).__name__, error))
+            raise
+        if seen is None:
+            _say(CLEAN, "")
+        else:
+            _say(HIT, seen)
+
+
+def _say(word, text):
+    sys.stdout.write("%s %s\n" % (word, str(text).replace("\n", " ")))
+    sys.stdout.flush()

@@ -1,0 +1,33 @@
+"""Two threads start one Thread at once: between start()'s check and its effect is room for both."""
+from safethread_patch import _threads
+from safethread_patch._defects._hold import DEADLINE, StandIn, start_in_background, wait_for, witnessed
+
+
+def trial():
+    thread, alive = witnessed()
+    arrived = set()
+    outcomes = [[], []]
+
+    def before():
+        ident = _threads.low_level.get_ident()
+        if ident == thread.ident:
+            # the new thread, about to register: a start() that fails takes it out of limbo meanwhile
+            wait_for(lambda: all(outcomes) or _threads.waiting, "both start() have returned")
+        elif ident not in arrived and len(arrived) < 2:
+            # a starter that has passed start()'s check: the other may do so too, or has been refused
+            arrived.add(ident)
+            wait_for(lambda: len(arrived) == 2 or any(outcomes), "both starters have come")
+
+    with StandIn(before):
+        outcomes = [start_in_background(thread), start_in_background(thread)]
+        try:
+            wait_for(lambda: all(outcomes), "both start() have returned")
+        except RuntimeError:
+            return "start() hangs"
+    told = [outcome[0] for outcome in outcomes]
+    thread.join(DEADLINE)
+    if told.count("ok") != 1:
+        return "%d of 2 start() succeeded" % told.count("ok")
+    if len(alive) != 1:
+        return "run() was called %d times" % len(alive)
+    return None

@@ -1,0 +1,70 @@
+"""What happens in a forked child: every Thread but the current one becomes stopped, or was never started.
+
+By repair, never by a gate in front of the fork: concurrent.futures and logging hold a lock across
+Thread.start and take the same lock in a before-fork hook, so whoever waits there waits for ever.
+Nothing here raises, waits, logs, or takes a lock that another thread may hold.
+"""
+import threading
+
+from safethread_patch import _facts, _threads
+
+
+def repair_child(suspects):
+    """Repair the current process, a forked child, after threading has done its own part.
+
+    ``suspects``: threads to look at besides those whose start is known to have been in flight.
+    """
+    suspects = list(suspects)
+    for key, start in list(_threads.in_flight.items()):
+        if _threads.is_copied_by_fork(start):
+            suspects.append(start[0])
+            _threads.in_flight.pop(key, None)
+    suspects.extend(ref() for ref in _threads.left_in_limbo)
+    del _threads.left_in_limbo[:]
+    _threads.waiting.clear()
+    current = _threads.current()
+    for thread in suspects:
+        if thread is not None and thread is not current:
+            _quietly(_threads.repair, thread)
+    if _facts.CHILD_STOPS_UNSTARTED:
+        _quietly(_threads.unstop_unstarted)
+    if _facts.CHILD_KEEPS_NATIVE_ID and current is not None:
+        _quietly(current._set_native_id)
+
+
+def _quietly(function, *args):
+    try:
+        function(*args)
+    except Exception:  # a subclass's __setattr__, say: the next thread still wants its repair
+        pass
+
+
+def make_at_fork_hook(active):
+    """Return the hook for ``os.register_at_fork(after_in_child=...)``, which knows no way back; inert
+    while ``active`` is empty."""
+
+    def after_in_child():
+        if active:
+            repair_child(())
+
+    return after_in_child
+
+
+def make_after_fork(original, active):
+    """Return the function that takes the place of ``original``, ``threading._after_fork`` before 3.7.
+
+    The interpreter looks it up by name in every child, whatever forked.
+    """
+
+    def _after_fork():
+        if not active:
+            return original()
+        suspects = list(threading._limbo.values())
+        if not _facts.CHILD_RESETS_LOCKS:
+            suspects.extend(threading._active.values())
+        try:
+            return original()
+        finally:
+            repair_child(suspects)
+
+    return _after_fork

@@ -1,0 +1,224 @@
+"""Order, lock and active flag: puts the patch in place and takes it out."""
+import os
+import threading
+import warnings
+from contextlib import contextmanager
+
+from safethread_patch import _facts, _fork, _ledger, _start
+
+
+class UnsupportedInterpreter(RuntimeError):
+    """This interpreter's ``threading`` lacks something that the patch needs; nothing was changed.
+
+    .. versionadded:: 0.1
+    """
+
+
+class SafeThreadWarning(UserWarning):
+    """The patch could not be taken out in full, because somebody patched over it.
+
+    .. versionadded:: 0.1
+    """
+
+
+#: Not empty while installed: what was put in place does its work only then.
+_active = []
+
+#: What was put in place and has not been taken out again.
+_entries = []
+
+#: The open contexts of installed(), if it was the first of them that installed.
+_contexts = []
+
+#: The at-fork hook, once it is registered. It cannot be taken back.
+_hooks = []
+
+#: A lock for each process, by pid: a child may be forked while another thread is in install().
+_locks = {}
+
+
+def _lock():
+    return _locks.setdefault(os.getpid(), threading.Lock())
+
+
+def install():
+    """Patch ``threading.Thread`` for the whole process.
+
+    From then on ``Thread.start`` returns once the new thread is registered, one of two concurrent starts
+    of one Thread gets RuntimeError, and in a forked child every Thread tells the truth about itself.
+    Threads that run already, subclasses and third-party libraries are covered. May be called at any time,
+    from any thread, also again; best early, once, by the application.
+
+    Returns True if this call patched, False if the patch was installed already.
+
+    Raises :exc:`UnsupportedInterpreter` if ``threading`` lacks what the patch needs, and ImportError if
+    wrapt is missing; nothing is changed then.
+
+    The wait in start() is A. Jesse Jiryu Davis's SafeThread ("Dawn of the Thread", 2013).
+
+    .. versionadded:: 0.1
+    """
+    _check_interpreter()
+    with _lock():
+        return _install()
+
+
+def uninstall():
+    """Take the patch out: ``Thread.start`` and ``Thread.run`` are the very same functions as before.
+
+    Where somebody patched over ours, theirs is left alone and ours becomes an inert pass-through; call
+    again when theirs is gone.
+
+    Returns True if everything was put back; False if the patch is not installed, or if a later patch is
+    in the way: then a :exc:`SafeThreadWarning` names it.
+
+    .. versionadded:: 0.1
+    """
+    with _lock():
+        was_there = bool(_active or _entries)
+        in_the_way = _uninstall()
+    if in_the_way:
+        warnings.warn(
+            "uninstall() left %s. safethread_patch is switched off, but stays under it as a pass-through. "
+            "Undo the later patch, then call uninstall() again." % "; ".join(in_the_way),
+            SafeThreadWarning,
+            stacklevel=2,
+        )
+    return was_there and not in_the_way
+
+
+def is_installed():
+    """Return True between install() and uninstall().
+
+    .. versionadded:: 0.1
+    """
+    return bool(_active)
+
+
+@contextmanager
+def installed():
+    """Return a context manager with the patch installed inside.
+
+    Contexts nest, also across threads: the last one to end uninstalls, and only if the first one
+    installed. Raises what install() raises.
+
+    .. versionadded:: 0.1
+    """
+    _check_interpreter()
+    context = object()
+    with _lock():
+        if _install() or _contexts:
+            _contexts.append(context)
+    try:
+        yield
+    finally:
+        with _lock():
+            if context in _contexts:
+                _contexts.remove(context)
+                last = not _contexts
+            else:
+                last = False
+        if last:
+            uninstall()
+
+
+def status():
+    """Return a dict that says how things stand in this process.
+
+    ``interpreter``: its version, implementation, platform and executable.
+    ``installed``: whether the patch is.
+    ``fork``: where a child is repaired, ``"os.register_at_fork"`` or ``"threading._after_fork"``; None
+    where there is no ``os.fork``, and only the start side is at work.
+    ``defects``: the ids of the defects that this interpreter has without the patch.
+    ``others``: for each of ``Thread.start`` and ``Thread.run`` that somebody else has patched too, by whom.
+
+    .. versionadded:: 0.1
+    """
+    if not _facts.FORK:
+        fork = None
+    elif _facts.AT_FORK_HOOKS:
+        fork = "os.register_at_fork"
+    else:
+        fork = "threading._after_fork"
+    return {
+        "interpreter": _facts.interpreter(),
+        "installed": is_installed(),
+        "fork": fork,
+        "defects": [defect.id for defect in _facts.DEFECTS if defect.here],
+        "others": _others(),
+    }
+
+
+def _check_interpreter():
+    missing = _facts.missing_from_threading()
+    if missing:
+        raise UnsupportedInterpreter(
+            "install() found no %s in %s %s. Nothing was changed. safethread_patch knows CPython 2.6, 2.7 and "
+            "3.3 to 3.15, and PyPy; look for a newer version of it."
+            % (", ".join(missing), _facts.interpreter()["implementation"], _facts.interpreter()["version"])
+        )
+    # outside of the lock: on Python 2 another thread may be in install() from within an import
+    import wrapt  # noqa: F401
+
+
+def _owner(name):
+    # after gevent.monkey.patch_all() threading.Thread is a subclass that does not define start
+    return next(cls for cls in threading.Thread.__mro__ if name in vars(cls))
+
+
+def _install():
+    if _active:
+        return False
+    _uninstall()  # what a later patch kept in place may be free by now
+    try:
+        if _facts.FORK and not _facts.AT_FORK_HOOKS:
+            _put(threading, "_after_fork", _fork.make_after_fork)
+        if _facts.PY2:
+            _put(_owner("_Thread__stop"), "_Thread__stop", _start.make_stop)
+        _put(_owner("run"), "run", _start.make_run)
+        _put(_owner("start"), "start", _start.make_start)
+        if _facts.FORK and _facts.AT_FORK_HOOKS and not _hooks:
+            _hooks.append(_fork.make_at_fork_hook(_active))
+            os.register_at_fork(after_in_child=_hooks[0])
+    except BaseException:
+        _uninstall()
+        raise
+    _active.append(True)
+    _start.note_limbo()
+    return True
+
+
+def _put(owner, name, make):
+    _entries.append(_ledger.put(owner, name, lambda original: make(original, _active)))
+
+
+def _uninstall():
+    """Take out what is still ours; return what is in the way of the rest, in words."""
+    del _active[:], _contexts[:]
+    # the latest first: with ours over another tool's over ours, each finds what it replaced
+    _entries[:] = reversed([entry for entry in reversed(_entries) if not _ledger.take_out(entry)])
+    return ["%s.%s to %s" % (entry.owner.__name__, entry.name, _describe(entry.found())) for entry in _entries]
+
+
+def _others():
+    others = {}
+    for name in ("start", "run"):
+        found = vars(_owner(name))[name]
+        for entry in reversed(_entries):
+            if found is entry.replacement:  # not ==: a wrapt wrapper around ours equals ours
+                found = entry.original
+        if getattr(getattr(found, "__code__", None), "co_filename", None) != _stock_file():
+            others["Thread." + name] = _describe(found)
+    return others
+
+
+def _stock_file():
+    return threading.Thread.__init__.__code__.co_filename
+
+
+def _describe(function):
+    code = getattr(getattr(function, "_self_wrapper", function), "__code__", None)
+    name = "%s.%s" % (getattr(function, "__module__", "?"), getattr(function, "__name__", repr(function)))
+    if code is None:
+        return "%s (%s)" % (name, type(function).__name__)
+    return "%s (%s:%d)" % (name, code.co_filename, code.co_firstlineno)

@@ -1,0 +1,192 @@
+"""What Thread.start and Thread.run become: start() returns once the new thread is registered.
+
+Registered means: not in ``threading._limbo``. The registry is the truth; what run() announces only
+wakes the starter early.
+"""
+import threading
+import time
+import types
+import weakref
+
+from safethread_patch import _facts, _threads
+
+#: Pauses between two looks at the registry, in seconds: counted, because clocks may be frozen; 10 s in
+#: all. What has not registered by then is held up by someone who may wait for this very start(): to
+#: return, as the stock start() does, is all that helps.
+PAUSES = [0.0001 * 2**exponent for exponent in range(10)] + [0.1] * 99
+
+
+def make_start(original, active):
+    """Return the function that takes the place of ``original``, Thread.start; inert once ``active`` is empty."""
+    # closures: faster than globals, and Python 2 sets those to None at exit while daemon threads run
+    call = _bound(original)
+    in_flight = _threads.in_flight
+    limbo = threading._limbo
+    low_level = _threads.low_level
+    module = threading
+
+    def start(self):
+        if not active:
+            return call(self)
+        key = id(self)
+        claim = (self, low_level.get_ident(), module._active_limbo_lock)
+        try:
+            if in_flight.setdefault(key, claim) is not claim:
+                _check_claim(key, claim)
+            result = call(self)
+            if self in limbo:
+                _wait_until_registered(self)
+            return result
+        except BaseException:
+            _note_if_in_limbo(self)
+            raise
+        finally:
+            # no call in here: between a call and the del, Ctrl-C would leave the claim behind
+            if key in in_flight and in_flight[key] is claim:
+                del in_flight[key]
+
+    return start
+
+
+def make_run(original, active):
+    """Return the function that takes the place of ``original``, Thread.run."""
+    call = _bound(original)
+    starters = _threads.waiting
+
+    def run(self):
+        if starters:
+            _announce(self)
+        return call(self)
+
+    return run
+
+
+def make_stop(original, active):
+    """Return the function that takes the place of ``original``, Python 2's Thread.__stop.
+
+    Every thread calls it at its end, even if it died before run().
+    """
+    call = _bound(original)
+    starters = _threads.waiting
+
+    def __stop(self):
+        result = call(self)
+        if starters:
+            _announce(self)
+        return result
+
+    return __stop
+
+
+def _bound(original):
+    if type(original) is types.FunctionType:
+        return original
+
+    # Called as found in the class's dict, another tool's wrapt wrapper would see no instance.
+    def call(thread):
+        return original.__get__(thread, type(thread))()
+
+    return call
+
+
+def _check_claim(key, claim):
+    """Return if this start may go on although there is another; raise what a second start gets."""
+    thread, ident, _ = claim
+    while True:
+        held = _threads.in_flight.setdefault(key, claim)
+        if held is claim:
+            return  # the other has just ended, and the stock start() sees how
+        if _threads.is_copied_by_fork(held):
+            # the starter stayed in the parent; an at-fork hook older than ours starts the thread anew
+            _threads.in_flight.pop(key, None)
+            _threads.repair(thread)
+        elif held[1] == ident and thread not in threading._limbo:
+            return  # start wrappers nest: ours under another tool's under ours again
+        else:
+            raise RuntimeError(_facts.STARTED_TWICE)
+
+
+def _is_in_limbo(thread):
+    # by identity: no error from a subclass's __hash__ or __eq__ may hide the one that is on its way
+    return any(other is thread for other in list(threading._limbo.values()))
+
+
+def note_limbo():
+    """Note the threads whose start began before the patch was installed."""
+    for thread in list(threading._limbo.values()):
+        _note_if_in_limbo(thread)
+
+
+def _note_if_in_limbo(thread):
+    if _is_in_limbo(thread):
+        _threads.left_in_limbo[:] = [ref for ref in _threads.left_in_limbo if _is_in_limbo(ref())]
+        _threads.left_in_limbo.append(weakref.ref(thread))
+
+
+def _announce(thread):
+    lock = _threads.waiting.pop(id(thread), None)
+    if lock is not None:
+        lock.release()
+
+
+def _wait_until_registered(thread):
+    lock = threading.Lock()  # looked up when called, like sleep: a greenlet must not block its own hub
+    lock.acquire()
+    _threads.waiting[id(thread)] = lock
+    try:
+        # a look after the lock is in its place: the thread may have passed its announcement before
+        if thread in threading._limbo and _will_announce(thread):
+            _wait_for_announcement(lock)
+        for pause in PAUSES:
+            if thread not in threading._limbo or _will_not_register(thread):
+                return
+            _pause(lock, pause)
+    finally:
+        _threads.waiting.pop(id(thread), None)
+
+
+def _will_not_register(thread):
+    if _threads.is_dead(thread):
+        # gh-140746: died of a MemoryError while it registered; threading.enumerate() would list it for ever
+        threading._limbo.pop(thread, None)
+        return True
+    return _threads.owns_limbo_lock()
+
+
+if _facts.TIMED_LOCKS:
+
+    def _pause(lock, seconds):
+        lock.acquire(True, seconds)
+
+    def _will_announce(thread):
+        return False
+
+else:
+    _RUN_CODE = make_run(lambda thread: None, ()).__code__
+    _STOP_CODE = make_stop(lambda thread: None, ()).__code__
+
+    def _pause(lock, seconds):
+        time.sleep(seconds)
+
+    def _will_announce(thread):
+        """Tell whether ``thread`` will call our run() or __stop() before long.
+
+        Only then may the starter block on a lock, without a timeout and deaf to Ctrl-C: the thread must
+        have nothing left to wait for but the interpreter.
+        """
+        limbo_lock = threading._active_limbo_lock
+        return (
+            type(limbo_lock) is _threads.LOCK_TYPE
+            and not limbo_lock.locked()
+            and _code_of(thread, "run") is _RUN_CODE
+            and _code_of(thread, "_Thread__stop") is _STOP_CODE
+        )
+
+    def _code_of(thread, name):
+        for names in [vars(thread)] + [vars(cls) for cls in type(thread).__mro__]:
+            if name in names:
+                return getattr(names[name], "__code__", None)
+
+
+def _wait_for_announcement(lock):
+    lock.acquire()

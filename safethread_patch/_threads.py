@@ -1,0 +1,161 @@
+"""The private face of threading.Thread, by version; and the table of starts in flight.
+
+Nothing here takes a lock that another thread may hold: all of it also runs in a forked child.
+"""
+import threading
+
+from safethread_patch import _facts
+
+try:
+    import _thread
+except ImportError:  # Python 2
+    import thread as _thread
+
+#: Starts in flight: ``id(thread): (thread, ident of the starter, the limbo lock of its process)``.
+#: By id, because a subclass may be unhashable, and must then fail as on stock. The last item tells a
+#: start of this process from one that a fork copied: threading makes a new lock in every child, before
+#: any at-fork hook that a program can register. (A pid would cost each start a system call.)
+in_flight = {}
+
+#: Starters that wait: ``id(thread): the lock whose release wakes the starter``.
+waiting = {}
+
+#: Weak references to threads in limbo that have no entry in ``in_flight``: their start came before
+#: install(), or an exception such as KeyboardInterrupt ended it.
+left_in_limbo = []
+
+
+#: Looked up in here when called, or gevent's greenlets would be one thread.
+low_level = _thread
+
+LOCK_TYPE = _thread.LockType
+
+
+def current():
+    """Return the calling thread's Thread or None; unlike current_thread() it makes none up."""
+    return threading._active.get(low_level.get_ident())
+
+
+def is_copied_by_fork(start):
+    """Tell whether a value of ``in_flight`` was made in the process that forked this one."""
+    return start[2] is not threading._active_limbo_lock
+
+
+def owns_limbo_lock():
+    """Tell whether the caller holds the lock that a new thread needs to register.
+
+    It can since CPython 3.10 made the lock reentrant (issue 44422): a finalizer that runs within
+    threading.enumerate() may start threads.
+    """
+    owned = getattr(threading._active_limbo_lock, "_is_owned", None)
+    return owned is not None and owned()
+
+
+# By version -----------------------------------------------------------------------------------------
+#
+#   is_started(thread)      the new thread has said that it runs
+#   is_dead(thread)         the new thread has ended, even if it died before it registered
+#   make_stopped(thread)    from now on not alive, join() returns, start() raises
+#   make_unstarted(thread)  from now on not alive, join() raises, start() works
+#   unstop_unstarted()      make_unstarted() for all that this interpreter's fork wrongly stopped
+#
+# The last three are for a forked child, where the thread itself is gone. They give it new locks: the
+# old ones may be held by a thread that is gone as well.
+
+
+def _new_event(is_set):
+    event = threading.Event()  # looked up when called: gevent has its own
+    if is_set:
+        event.set()
+    return event
+
+
+if _facts.VERSION < (3, 4):
+    _PREFIX = "_Thread__" if _facts.PY2 else "_"
+    _STARTED, _STOPPED, _BLOCK, _IDENT = [_PREFIX + name for name in ("started", "stopped", "block", "ident")]
+
+    def is_started(thread):
+        return getattr(thread, _STARTED).is_set()
+
+    def is_dead(thread):
+        return getattr(thread, _STOPPED)
+
+    def _make(thread, started, stopped):
+        setattr(thread, _STARTED, _new_event(started))
+        setattr(thread, _STOPPED, stopped)
+        if hasattr(thread, _BLOCK):  # a _DummyThread has deleted its own
+            setattr(thread, _BLOCK, threading.Condition(threading.Lock()))
+
+    def make_stopped(thread):
+        _make(thread, started=True, stopped=True)
+
+    def make_unstarted(thread):
+        _make(thread, started=False, stopped=False)
+        setattr(thread, _IDENT, None)
+
+    def _unstop(thread):
+        setattr(thread, _STOPPED, False)
+
+else:
+
+    def is_started(thread):
+        return thread._started.is_set()
+
+    def _forget_ids(thread):
+        thread._ident = None
+        if hasattr(thread, "_native_id"):
+            thread._native_id = None
+
+    if _facts.VERSION < (3, 13):
+
+        def is_dead(thread):
+            # the interpreter releases this lock when the thread's state is deleted (issue 18808)
+            lock = thread._tstate_lock
+            return thread._is_stopped or (lock is not None and not lock.locked())
+
+        def make_stopped(thread):
+            thread._started = _new_event(True)
+            thread._tstate_lock = None
+            thread._is_stopped = True
+
+        def make_unstarted(thread):
+            thread._started = _new_event(False)
+            thread._tstate_lock = None
+            thread._is_stopped = False
+            _forget_ids(thread)
+
+        def _unstop(thread):
+            thread._is_stopped = False
+
+    else:
+        _HANDLE = "_handle" if _facts.VERSION < (3, 14) else "_os_thread_handle"
+
+        def is_dead(thread):
+            return getattr(thread, _HANDLE).is_done()
+
+        def make_stopped(thread):
+            pass  # the interpreter has marked the handles of all threads that are gone as done
+
+        def make_unstarted(thread):
+            thread._started = _new_event(False)
+            _unstop(thread)
+            _forget_ids(thread)
+
+        def _unstop(thread):
+            handle = getattr(thread, _HANDLE)
+            if handle.is_done():
+                setattr(thread, _HANDLE, type(handle)())
+
+
+def unstop_unstarted():
+    for thread in list(threading._dangling):
+        if not is_started(thread):
+            _unstop(thread)
+
+
+def repair(thread):
+    """Make ``thread``, whose start was in flight when another thread forked, stopped or unstarted."""
+    if is_started(thread):
+        make_stopped(thread)
+    else:
+        make_unstarted(thread)
