@@ -174,6 +174,8 @@ def _install():
         if _facts.FORK and not _facts.AT_FORK_HOOKS:
             _put(threading, "_after_fork", _fork.make_after_fork)
         if _facts.PY2:
+            if __debug__:  # under -O nobody calls it
+                _put(threading.Thread, "_note", _start.make_note)
             _put(_owner("_Thread__stop"), "_Thread__stop", _start.make_stop)
         _put(_owner("run"), "run", _start.make_run)
         _put(_owner("start"), "start", _start.make_start)
@@ -189,7 +191,7 @@ def _install():
 
 
 def _put(owner, name, make):
-    _entries.append(_ledger.put(owner, name, lambda original: make(original, _active)))
+    _ledger.put(_entries, owner, name, lambda original: make(original, _active))
 
 
 def _uninstall():

@@ -3,38 +3,44 @@ import functools
 
 
 class Entry(object):
-    """One attribute in whose place a replacement was put."""
+    """One attribute in whose place a replacement was put; it may have been inherited."""
 
-    def __init__(self, owner, name, original, replacement):
+    def __init__(self, owner, name, original, replacement, inherited):
         self.owner = owner
         self.name = name
         self.original = original
         self.replacement = replacement
+        self.inherited = inherited
 
     def found(self):
         """Return what stands in the place now, or None."""
         return vars(self.owner).get(self.name)
 
 
-def put(owner, name, make):
-    """Put ``make(original)`` in the place of ``vars(owner)[name]`` and return the entry.
+def put(entries, owner, name, make):
+    """Put ``make(original)`` in the place of ``owner``'s attribute ``name``, with an entry in ``entries``.
 
     It is a plain function with the original's metadata, not a wrapt.FunctionWrapper: that one breaks
     pickle, copy and ``type(...) is FunctionType``, and costs each call more.
     """
     from wrapt import wrap_object  # here, because it imports asyncio and ssl in its newest versions
 
-    original = vars(owner)[name]  # getattr would give Python 2's unbound method
+    # not getattr, which would give Python 2's unbound method
+    original = next(vars(cls)[name] for cls in getattr(owner, "__mro__", [owner]) if name in vars(cls))
     replacement = make(original)
     assigned = [attr for attr in functools.WRAPPER_ASSIGNMENTS if hasattr(original, attr)]
     functools.update_wrapper(replacement, original, assigned=assigned)
+    # the entry first: a child that is forked in between can take out what it finds
+    entries.append(Entry(owner, name, original, replacement, name not in vars(owner)))
     wrap_object(owner, name, lambda found: replacement)
-    return Entry(owner, name, original, replacement)
 
 
 def take_out(entry):
-    """Put the original back if the replacement is still in its place; return whether it was."""
-    if entry.found() is not entry.replacement:
-        return False
-    setattr(entry.owner, entry.name, entry.original)
-    return True
+    """Put the original back if the replacement is in its place; return False if something else is."""
+    if entry.found() is entry.replacement:
+        if entry.inherited:
+            delattr(entry.owner, entry.name)
+        else:
+            setattr(entry.owner, entry.name, entry.original)
+        return True
+    return entry.found() is (None if entry.inherited else entry.original)

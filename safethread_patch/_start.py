@@ -41,9 +41,12 @@ def make_start(original, active):
             _note_if_in_limbo(self)
             raise
         finally:
-            # no call in here: between a call and the del, Ctrl-C would leave the claim behind
-            if key in in_flight and in_flight[key] is claim:
-                del in_flight[key]
+            # without a call, after which Ctrl-C could leave the claim behind
+            try:
+                if in_flight[key] is claim:
+                    del in_flight[key]
+            except KeyError:  # it was another start's, which has ended meanwhile
+                pass
 
     return start
 
@@ -61,10 +64,27 @@ def make_run(original, active):
     return run
 
 
+def make_note(original, active):
+    """Return the function that takes the place of ``original``, Python 2's Thread._note.
+
+    A new thread calls it right after it has registered, so also the starter of a subclass with a run()
+    of its own is woken. Unless under -O.
+    """
+    starters = _threads.waiting
+
+    def _note(self, format, *args):
+        if starters:
+            _announce(self)
+        if self._Verbose__verbose:  # as in the original, which is not called for nothing
+            original(self, format, *args)
+
+    return _note
+
+
 def make_stop(original, active):
     """Return the function that takes the place of ``original``, Python 2's Thread.__stop.
 
-    Every thread calls it at its end, even if it died before run().
+    Every thread calls it at its end, even if it died before it registered.
     """
     call = _bound(original)
     starters = _threads.waiting
@@ -134,8 +154,8 @@ def _wait_until_registered(thread):
     lock.acquire()
     _threads.waiting[id(thread)] = lock
     try:
-        # a look after the lock is in its place: the thread may have passed its announcement before
-        if thread in threading._limbo and _will_announce(thread):
+        # looks, now that the lock is in its place: the thread may have announced itself before, or died
+        if thread in threading._limbo and not _threads.is_dead(thread) and _will_announce(thread):
             _wait_for_announcement(lock)
         for pause in PAUSES:
             if thread not in threading._limbo or _will_not_register(thread):
@@ -162,6 +182,8 @@ if _facts.TIMED_LOCKS:
         return False
 
 else:
+    # the code, not the functions: every install() makes new ones
+    _NOTE_CODE = make_note(lambda thread: None, ()).__code__
     _RUN_CODE = make_run(lambda thread: None, ()).__code__
     _STOP_CODE = make_stop(lambda thread: None, ()).__code__
 
@@ -169,7 +191,7 @@ else:
         time.sleep(seconds)
 
     def _will_announce(thread):
-        """Tell whether ``thread`` will call our run() or __stop() before long.
+        """Tell whether ``thread`` will announce itself before long, or end.
 
         Only then may the starter block on a lock, without a timeout and deaf to Ctrl-C: the thread must
         have nothing left to wait for but the interpreter.
@@ -178,14 +200,12 @@ else:
         return (
             type(limbo_lock) is _threads.LOCK_TYPE
             and not limbo_lock.locked()
-            and _code_of(thread, "run") is _RUN_CODE
-            and _code_of(thread, "_Thread__stop") is _STOP_CODE
+            and (_is_ours(thread, "_note", _NOTE_CODE) and __debug__ or _is_ours(thread, "run", _RUN_CODE))
+            and _is_ours(thread, "_Thread__stop", _STOP_CODE)
         )
 
-    def _code_of(thread, name):
-        for names in [vars(thread)] + [vars(cls) for cls in type(thread).__mro__]:
-            if name in names:
-                return getattr(names[name], "__code__", None)
+    def _is_ours(thread, name, code):
+        return name not in vars(thread) and getattr(getattr(type(thread), name, None), "__code__", None) is code
 
 
 def _wait_for_announcement(lock):

@@ -80,10 +80,12 @@ def _try(defect_id, mode, rounds):
                 hits += 1
                 notes.append(text)
         if end is not None and not (lines and lines[-1].startswith("broken")):
-            # the round that it did not come back from
-            done += 1
-            hits += 1
             notes.append(end)
+            if done < rounds:  # the round that it did not come back from
+                done += 1
+                hits += 1
+            elif not lines[-1].startswith("hit"):  # all done, and then it did not get out
+                hits += 1
         if done >= rounds:
             break
     result = {"hits": hits, "rounds": done}

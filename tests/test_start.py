@@ -1,0 +1,537 @@
+"""The start side: registered when start() returns, one winner, and never worse than stock."""
+import platform
+import sys
+
+import pytest
+from conftest import PY2, check
+
+CPYTHON = platform.python_implementation() == "CPython"
+
+# Registered when start() returns. The race is held open: the new thread is paused right before it registers.
+
+HELD = """
+def held_start(thread):
+    # whether start() came back while the thread was held in limbo
+    thread.daemon = True
+    with HeldRegistration(thread) as held:
+        returned = held.release_when_start_waits()
+        thread.start()
+        in_limbo = thread in threading._limbo
+        returned()
+    thread.join(10)
+    assert not thread.is_alive()
+    return in_limbo
+
+ran = []
+
+class Before(threading.Thread):
+    def run(self): ran.append(1)
+
+class OverriddenStart(threading.Thread):
+    def start(self): threading.Thread.start(self)
+
+class OverriddenBoth(Before):
+    def start(self): Before.start(self)
+
+class NoDict(threading.Thread):
+    __slots__ = ()
+    def run(self): ran.append(1)
+
+def define_after():
+    class After(threading.Thread):
+        def run(self): ran.append(1)
+    return After()
+
+def run_of_the_instance():
+    thread = threading.Thread()
+    thread.run = lambda: ran.append(1)
+    return thread
+"""
+
+THREADS = {
+    "plain": "threading.Thread(target=ran.append, args=(1,))",
+    "run overridden before install()": "Before()",
+    "run overridden after install()": "define_after()",
+    "start overridden": "OverriddenStart(target=ran.append, args=(1,))",
+    "both overridden": "OverriddenBoth()",
+    "run of the instance": "run_of_the_instance()",
+    "slots": "NoDict()",
+    "timer": "threading.Timer(0, ran.append, args=(1,))",
+}
+
+
+@pytest.mark.parametrize("thread", sorted(THREADS))
+def test_start_returns_when_registered(thread):
+    code = HELD + "assert held_start(%s), 'not held'\n" % THREADS[thread]  # the stock start() does not wait
+    code += "safethread_patch.install()\nassert not held_start(%s), 'start() did not wait'\n" % THREADS[thread]
+    code += "assert ran == [1, 1], ran\nclean()\n"
+    check(code)
+
+
+def test_start_returns_when_registered_by_an_executor():
+    pytest.importorskip("concurrent.futures")
+    check(
+        """
+from concurrent.futures import ThreadPoolExecutor
+safethread_patch.install()
+executor, missed = ThreadPoolExecutor(8), []
+start = threading.Thread.start
+def look(thread):
+    start(thread)
+    if thread in threading._limbo: missed.append(thread)
+threading.Thread.start = look
+sys.setswitchinterval(1e-6)
+for _ in range(300):
+    with ThreadPoolExecutor(8) as executor: list(executor.map(int, range(8)))
+assert not missed, len(missed)
+"""
+    )
+
+
+def test_fast_threads_leave_nothing_behind():
+    check(
+        """
+safethread_patch.install()
+for _ in range(2000):
+    thread = threading.Thread(target=int)
+    thread.start()
+    assert thread not in threading._limbo
+    thread.join()
+clean()
+"""
+    )
+
+
+# Threads that die before run()
+
+
+DIES = {
+    # where the new thread fails: on its way to the lock, or with the lock in its hands
+    "before the lock": """
+failed = []
+def before():
+    if thread.ident == _threads.low_level.get_ident() and not failed:
+        failed.append(1)
+        raise MemoryError
+context = StandIn(before)
+""",
+    "in the registry": """
+class Full(dict):
+    def __setitem__(self, key, value):
+        if value is thread: raise MemoryError
+        dict.__setitem__(self, key, value)
+class context:
+    @staticmethod
+    def __enter__(): threading._active = Full(threading._active)
+    @staticmethod
+    def __exit__(*exc_info): pass
+context = context()
+""",
+}
+
+
+@pytest.mark.parametrize("where", sorted(DIES))
+@pytest.mark.parametrize("cls", ["threading.Thread", "Overridden"])
+def test_thread_that_dies_while_it_registers(cls, where):
+    check(
+        """
+class Overridden(threading.Thread):
+    def run(self): pass
+safethread_patch.install()
+for _ in range(20):
+    thread = daemon(cls=%s)
+    %s
+    began = time.time()
+    with context:
+        thread.start()
+        assert time.time() - began < 5
+        assert thread not in threading._limbo
+        wait_for(lambda: not thread.is_alive(), "it is dead")
+    assert thread not in threading.enumerate()
+    clean()
+"""
+        % (cls, DIES[where].replace("\n", "\n    "))
+    )
+
+
+@pytest.mark.parametrize("hook", ["settrace", "setprofile"])
+@pytest.mark.parametrize("cls", ["threading.Thread", "Overridden"])
+def test_thread_that_dies_of_its_trace_hook(cls, hook):
+    check(
+        """
+class Overridden(threading.Thread):
+    def run(self): pass
+safethread_patch.install()
+def hook(*args): raise ZeroDivisionError
+threading.%s(hook)
+for held in (False, True):
+    began = time.time()
+    thread = daemon(cls=%s)
+    if held:
+        with HeldRegistration(thread) as hold:
+            hold.release_when_start_waits()
+            thread.start()
+    else:
+        thread.start()
+    assert time.time() - began < 5
+    thread.join(10)
+    assert not thread.is_alive()
+clean()
+"""
+        % (hook, cls)
+    )
+
+
+# Waits are bounded
+
+
+def test_wait_gives_up_in_the_end_also_with_frozen_clocks():
+    check(
+        """
+time.time = time.monotonic = time.perf_counter = lambda: 0.0
+_start.PAUSES[:] = [0.001] * 20
+safethread_patch.install()
+thread = daemon()
+with HeldRegistration(thread):
+    thread.start()
+    assert thread in threading._limbo
+thread.join()
+clean()
+"""
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="the lock is not reentrant (issue 44422): stock hangs")
+def test_start_within_the_limbo_lock_returns_as_on_stock():
+    # a finalizer that runs within threading.enumerate() may start a thread
+    check(
+        """
+safethread_patch.install()
+thread = daemon()
+began = time.time()
+with threading._active_limbo_lock:
+    thread.start()
+assert time.time() - began < 5
+thread.join()
+clean()
+"""
+    )
+
+
+# Ctrl-C
+
+
+def test_interrupt_in_the_wait_propagates_and_the_next_start_works():
+    check(
+        """
+signal.signal(signal.SIGINT, signal.default_int_handler)
+safethread_patch.install()
+thread = daemon()
+def interrupt():
+    wait_for(lambda: _threads.waiting, "start() waits")
+    os.kill(os.getpid(), signal.SIGINT)
+_threads.low_level.start_new_thread(interrupt, ())
+with HeldRegistration(thread):
+    try:
+        thread.start()
+    except KeyboardInterrupt: pass
+    else: raise AssertionError("no KeyboardInterrupt")
+    assert not _threads.in_flight and not _threads.waiting
+    another = threading.Thread(target=int)
+thread.join()
+another.start()
+another.join()
+clean()
+"""
+    )
+
+
+def test_interrupted_start_leaves_no_half_started_thread_to_a_child():
+    check(
+        """
+safethread_patch.install()
+thread, alive = witnessed(HeldBootstrap)
+wait = thread._started.wait if hasattr(thread, "_started") else thread._Thread__started.wait
+def interrupted(): raise KeyboardInterrupt
+(thread._started if hasattr(thread, "_started") else thread._Thread__started).wait = interrupted
+try: thread.start()
+except KeyboardInterrupt: pass
+else: raise AssertionError
+thread.reached.wait()
+assert not _threads.in_flight
+lie = in_forked_child(lambda: lie_about(thread, alive))
+assert lie is None, lie
+thread.go.set()
+"""
+    )
+
+
+# Two starts of one Thread
+
+DOUBLE = """
+switch = getattr(sys, "setswitchinterval", None)
+switch(1e-6) if switch else sys.setcheckinterval(1)
+
+def double_start(make):
+    ran, told, ready, go = [], [], [], []
+    thread = make(lambda: ran.append(1))
+    def start():
+        ready.append(1)
+        while not go: pass
+        try: thread.start()
+        except RuntimeError as error: told.append(str(error))
+        else: told.append("ok")
+    for _ in range(2): _threads.low_level.start_new_thread(start, ())
+    wait_for(lambda: len(ready) == 2, "both are ready")
+    go.append(1)
+    wait_for(lambda: len(told) == 2, "both have returned")
+    thread.join()
+    assert ran == [1], ran
+    told.sort()
+    assert told == ["ok", SECOND] , told
+
+once = threading.Thread(target=int)
+once.start()
+try: once.start()
+except RuntimeError as error: SECOND = str(error)
+"""
+
+
+def test_700_double_starts_have_one_winner_each():
+    check(DOUBLE + "safethread_patch.install()\nfor _ in range(700): double_start(daemon)\nclean()\n", deadline=120)
+
+
+def test_start_of_a_thread_that_another_is_starting():
+    check(
+        DOUBLE
+        + """
+safethread_patch.install()
+thread, alive = witnessed(HeldBootstrap)
+first = start_in_background(thread)
+thread.reached.wait()
+try: thread.start()
+except RuntimeError as error: assert str(error) == SECOND, error
+else: raise AssertionError
+thread.go.set()
+wait_for(lambda: first, "the first start() returns")
+thread.join()
+assert first == ["ok"] and alive == [True]
+clean()
+"""
+    )
+
+
+def test_signal_handler_cannot_start_what_it_interrupted():
+    # same thread, so that only the registry tells it from wrappers that nest
+    check(
+        DOUBLE
+        + """
+safethread_patch.install()
+thread, alive = witnessed(HeldBootstrap)
+told = []
+original = threading.Thread.is_alive
+class Event(type(thread.reached)):
+    def wait(self, timeout=None):
+        try: thread.start()
+        except RuntimeError as error: told.append(str(error))
+        thread.go.set()
+        return type(thread.reached).wait(self, timeout)
+event = thread._started if hasattr(thread, "_started") else thread._Thread__started
+event.__class__ = Event
+thread.start()
+thread.join()
+assert told == [SECOND] and alive == [True], (told, alive)
+clean()
+"""
+    )
+
+
+# Bad input: what stock raises, and what stock leaves
+
+BAD = {
+    "wrong argument": "threading.Thread.start(threading.Thread(), 1)",
+    "wrong keyword": "threading.Thread.start(threading.Thread(), x=1)",
+    "no argument": "threading.Thread.start()",
+    "no thread": "threading.Thread.start(5)",
+    "no thread, unhashable": "threading.Thread.start([])",
+    "run of no thread": "threading.Thread.run(5)",
+    "run with an argument": "threading.Thread.run(threading.Thread(), 1)",
+    "uninitialised": "Uninitialised().start()",
+    "unhashable": "Unhashable().start()",
+    "started twice": "once.start()",
+    "not joined before it is started": "threading.Thread().join()",
+    "refused by the system": "refused()",
+    "refused by the system, for real": "refused_for_real()",
+}
+
+
+@pytest.mark.parametrize("what", sorted(BAD))
+def test_bad_input_raises_what_stock_raises(what):
+    check(
+        """
+class Uninitialised(threading.Thread):
+    def __init__(self): pass
+
+class Unhashable(threading.Thread):
+    def __hash__(self): raise ZeroDivisionError("no hash")
+
+def refused():
+    def refuse(*args, **kwargs): raise RuntimeError("can't start new thread")
+    name = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+    original = getattr(threading, name)
+    setattr(threading, name, refuse)
+    try: threading.Thread(target=int).start()
+    finally: setattr(threading, name, original)
+
+def refused_for_real():
+    before = threading.stack_size(2 ** 46)
+    try: threading.Thread(target=int).start()
+    finally: threading.stack_size(before)
+
+once = threading.Thread(target=int)
+once.start()
+once.join()
+
+def told():
+    try: %s
+    except Exception as error: return type(error).__name__, str(error), list(threading._limbo)
+    return "nothing", "", list(threading._limbo)
+
+stock = told()
+threading._limbo.clear()
+safethread_patch.install()
+patched = told()
+assert stock[0] != "nothing" or %r, stock
+assert [item for item in stock[:2]] == [item for item in patched[:2]], (stock, patched)
+assert len(stock[2]) == len(patched[2])
+assert not _threads.in_flight and not _threads.waiting
+"""
+        % (BAD[what], "for real" in what or PY2 and "unhashable" == what)
+    )
+
+
+@pytest.mark.parametrize("mode", ["stock", "patched"])
+def test_start_that_the_system_refuses_can_be_repeated(mode):
+    if mode == "stock" and sys.version_info < (2, 7):
+        pytest.skip("2.6 leaves the thread in limbo")
+    check(
+        """
+if %r == "patched": safethread_patch.install()
+name = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+original, ran = getattr(threading, name), []
+def refuse(*args, **kwargs): raise RuntimeError("can't start new thread")
+thread = threading.Thread(target=ran.append, args=(1,))
+setattr(threading, name, refuse)
+try: thread.start()
+except RuntimeError: pass
+else: raise AssertionError
+setattr(threading, name, original)
+thread.start()
+thread.join()
+assert ran == [1]
+clean()
+"""
+        % mode
+    )
+
+
+def test_start_at_interpreter_shutdown_ends_as_on_stock():
+    from conftest import python
+
+    code = """
+import atexit
+if %r: safethread_patch.install()
+def late():
+    try:
+        thread = threading.Thread(target=print, args=("ran",))
+        thread.start()
+        thread.join()
+    except Exception as error: print(type(error).__name__, error)
+    print(len(threading._limbo), len(_threads.in_flight), len(_threads.waiting))
+atexit.register(late)
+"""
+    stock, patched = python(code % False), python(code % True)
+    assert (stock.status, stock.out, stock.err) == (patched.status, patched.out, patched.err)
+    assert stock.status == 0 and stock.out
+
+
+# Nothing stays
+
+
+@pytest.mark.parametrize("cls", ["threading.Thread", "Overridden"])
+def test_no_attribute_on_a_running_thread(cls):
+    check(
+        """
+class Overridden(threading.Thread):
+    def run(self): self._Thread__target() if hasattr(self, "_Thread__target") else self._target()
+def attributes():
+    found = []
+    thread = %s(target=lambda: found.append(set(vars(threading.current_thread()))))
+    thread.start()
+    thread.join()
+    return found[0], set(vars(thread))
+stock = attributes()
+safethread_patch.install()
+assert attributes() == stock
+"""
+        % cls
+    )
+
+
+@pytest.mark.skipif(not CPYTHON, reason="frees nothing without its garbage collector")
+@pytest.mark.parametrize("cls", ["threading.Thread", "Overridden", "threading.Timer"])
+def test_threads_are_freed_without_the_garbage_collector(cls):
+    check(
+        """
+import weakref
+gc.disable()
+class Overridden(threading.Thread):
+    def run(self): pass
+def make():
+    return threading.Timer(0, int) if %(cls)s is threading.Timer else %(cls)s(target=int)
+safethread_patch.install()
+def freed(held):
+    thread = make()
+    gone = weakref.ref(thread)
+    if held:
+        # the wait is taken
+        with HeldRegistration(thread) as hold:
+            hold.release_when_start_waits()
+            thread.start()
+        hold.thread = None
+    else:
+        thread.start()
+    thread.join()
+    try: thread.start()
+    except RuntimeError: pass
+    del thread
+    if hasattr(sys, "exc_clear"): sys.exc_clear()
+    wait_for(lambda: gone() is None, "the thread is freed")
+for _ in range(20): freed(False)
+freed(True)
+clean()
+"""
+        % {"cls": cls}
+    )
+
+
+def test_exceptions_in_run_are_reported_as_on_stock():
+    from conftest import python
+
+    code = """
+if %r: safethread_patch.install()
+def fail(): raise ZeroDivisionError("in the thread")
+thread = threading.Thread(target=fail, name="failing")
+thread.start()
+thread.join()
+thread = threading.Thread(target=sys.exit)
+thread.start()
+thread.join()
+"""
+    stock, patched = python(code % False), python(code % True)
+    assert stock.status == patched.status == 0
+    assert "ZeroDivisionError: in the thread" in patched.err
+    # our run() is one frame more: a line, on 3.x with its source, and from 3.11 on with its marks
+    lines = [line for line in patched.err.splitlines() if "_start.py" not in line]
+    assert [line for line in stock.err.splitlines() if "Error" in line] == [line for line in lines if "Error" in line]
+    assert len(patched.err.splitlines()) - len(stock.err.splitlines()) <= 3
