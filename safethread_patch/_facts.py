@@ -25,8 +25,9 @@ STARTED_TWICE = "thread already started" if VERSION < (2, 7) else "threads can o
 #: gh-134381 ended it.
 CHILD_STOPS_UNSTARTED = (3, 3, 3) <= VERSION < (3, 13, 4)
 
-#: 2.6 leaves the locks of a Thread as another thread held them at the fork.
-CHILD_RESETS_LOCKS = VERSION >= (2, 7)
+#: Before issue 18418 a child knows only the Threads in the registry. It cannot give new locks to one
+#: that had ended while another thread was in its join().
+CHILD_FORGETS_ENDED = VERSION < (3, 3, 3)
 
 
 def _child_keeps_native_id():

@@ -50,21 +50,37 @@ def make_at_fork_hook(active):
     return after_in_child
 
 
-def make_after_fork(original, active):
+def make_after_fork(original, active, put_join):
     """Return the function that takes the place of ``original``, ``threading._after_fork`` before 3.7.
 
-    The interpreter looks it up by name in every child, whatever forked.
+    The interpreter looks it up by name in every child, whatever forked. ``put_join()`` puts make_join()'s
+    function in the place of Thread.join.
     """
 
     def _after_fork():
         if not active:
             return original()
         suspects = list(threading._limbo.values())
-        if not _facts.CHILD_RESETS_LOCKS:
-            suspects.extend(threading._active.values())
         try:
             return original()
         finally:
             repair_child(suspects)
+            if _facts.CHILD_FORGETS_ENDED:
+                _quietly(put_join)
 
     return _after_fork
+
+
+def make_join(original, active):
+    """Return the function that takes the place of ``original``, Thread.join, in a forked child only.
+
+    To see that a thread has ended, the stock join() takes a lock of the thread, which another join() may
+    have held at the fork.
+    """
+
+    def join(self, timeout=None):
+        if active and _threads.is_started_and_dead(self):
+            return None
+        return original(self, timeout)
+
+    return join

@@ -158,7 +158,7 @@ def _check_interpreter():
             % (", ".join(missing), _facts.interpreter()["implementation"], _facts.interpreter()["version"])
         )
     # outside of the lock: on Python 2 another thread may be in install() from within an import
-    import wrapt  # noqa: F401
+    _ledger.prepare()
 
 
 def _owner(name):
@@ -172,7 +172,7 @@ def _install():
     _uninstall()  # what a later patch kept in place may be free by now
     try:
         if _facts.FORK and not _facts.AT_FORK_HOOKS:
-            _put(threading, "_after_fork", _fork.make_after_fork)
+            _put(threading, "_after_fork", lambda *args: _fork.make_after_fork(*args, put_join=_put_join))
         if _facts.PY2:
             if __debug__:  # under -O nobody calls it
                 _put(threading.Thread, "_note", _start.make_note)
@@ -192,6 +192,11 @@ def _install():
 
 def _put(owner, name, make):
     _ledger.put(_entries, owner, name, lambda original: make(original, _active))
+
+
+def _put_join():
+    if not any(entry.name == "join" for entry in _entries):  # a grandchild has it from its parent
+        _put(_owner("join"), "join", _fork.make_join)
 
 
 def _uninstall():

@@ -1,6 +1,20 @@
 """The only place that changes an attribute of the standard library: puts it in, takes it out if still ours."""
 import functools
 
+_wrap_object = None
+
+
+def prepare():
+    """Import wrapt, without which put() does not work. Raises ImportError.
+
+    Not at the top, because the newest wrapt imports asyncio and ssl; and not in put(), because that one is
+    also called in a forked child, where another thread may have held Python 2's import lock.
+    """
+    global _wrap_object
+    from wrapt import wrap_object
+
+    _wrap_object = wrap_object
+
 
 class Entry(object):
     """One attribute in whose place a replacement was put; it may have been inherited."""
@@ -23,8 +37,6 @@ def put(entries, owner, name, make):
     It is a plain function with the original's metadata, not a wrapt.FunctionWrapper: that one breaks
     pickle, copy and ``type(...) is FunctionType``, and costs each call more.
     """
-    from wrapt import wrap_object  # here, because it imports asyncio and ssl in its newest versions
-
     # not getattr, which would give Python 2's unbound method
     original = next(vars(cls)[name] for cls in getattr(owner, "__mro__", [owner]) if name in vars(cls))
     replacement = make(original)
@@ -32,7 +44,7 @@ def put(entries, owner, name, make):
     functools.update_wrapper(replacement, original, assigned=assigned)
     # the entry first: a child that is forked in between can take out what it finds
     entries.append(Entry(owner, name, original, replacement, name not in vars(owner)))
-    wrap_object(owner, name, lambda found: replacement)
+    _wrap_object(owner, name, lambda found: replacement)
 
 
 def take_out(entry):

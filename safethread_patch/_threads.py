@@ -80,6 +80,9 @@ if _facts.VERSION < (3, 4):
     def is_dead(thread):
         return getattr(thread, _STOPPED)
 
+    def is_started_and_dead(thread):
+        return getattr(thread, _STOPPED, False) and is_started(thread)
+
     def _make(thread, started, stopped):
         setattr(thread, _STARTED, _new_event(started))
         setattr(thread, _STOPPED, stopped)

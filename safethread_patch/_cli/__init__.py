@@ -1,5 +1,8 @@
 """The command line."""
 import argparse
+import errno
+import os
+import sys
 
 import safethread_patch
 from safethread_patch._cli import check
@@ -9,6 +12,8 @@ def main(argv=None):
     """Run the command line ``argv`` (default: that of the process) and return the exit status.
 
     0: it worked, and nothing was wrong. 1: something was. 2: wrong usage. 130: Ctrl-C.
+
+    .. versionadded:: 0.1
     """
     parser = argparse.ArgumentParser(
         prog="safethread-patch", description="A threading.Thread that tells the truth: when start() returns, and after fork()."
@@ -23,6 +28,14 @@ def main(argv=None):
     except SystemExit as stop:
         return stop.code or 0
     try:
-        return options.function(options)
+        status = options.function(options)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         return 130
+    except EnvironmentError as error:
+        if error.errno != errno.EPIPE:
+            raise
+        # "check | head": who read has seen enough; and nothing is left for the interpreter to flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

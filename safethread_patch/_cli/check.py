@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 
+import safethread_patch
 from safethread_patch import _facts
 
 #: Rounds of a trial, unless asked otherwise.
@@ -54,6 +55,12 @@ def _rounds(text):
 
 def run(options):
     """Try all defects, print what came out, and return the exit status."""
+    try:
+        with safethread_patch.installed():
+            pass
+    except (safethread_patch.UnsupportedInterpreter, ImportError) as error:
+        sys.stderr.write("safethread-patch check: %s\n" % error)
+        return 1
     report = {"interpreter": _facts.interpreter(), "ok": True, "defects": []}
     with _Progress(2 * len(_facts.DEFECTS)) as progress:
         for defect in _facts.DEFECTS:

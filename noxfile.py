@@ -1,0 +1,83 @@
+"""The project's tests, on every interpreter that is found: PATH first, then what pyenv has.
+
+    nox                   all tests on all interpreters
+    nox -s tests-3.11     one of them
+    nox -s tests -- -k storm
+
+The wheel is what is tested, not the checkout.
+"""
+import glob
+import os
+import shutil
+import subprocess
+import sys
+
+import nox
+
+# every list of versions: [versions]
+PYTHONS = ["3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "3.13t", "pypy3"]
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+nox.options.default_venv_backend = "uv"
+nox.options.error_on_missing_interpreters = False  # named and skipped, on CI too
+nox.options.sessions = ["tests", "tests-2.7"]
+
+# pyenv's shims answer to every name, also to those that they then refuse to run
+_PYENV = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
+_BINS = sorted(glob.glob(os.path.join(_PYENV, "versions", "*", "bin")))
+os.environ["PATH"] = os.pathsep.join(
+    [entry for entry in os.environ["PATH"].split(os.pathsep) if entry != os.path.join(_PYENV, "shims")] + _BINS
+)
+
+
+def executable(python):
+    return shutil.which(python if python.startswith("pypy") else "python" + python)
+
+
+def wheel(session):
+    """Build the wheel, once in a run of nox, with nox's own interpreter, and return its path."""
+    if not _wheels:
+        folder = os.path.join(HERE, ".nox", "dist")
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run("uv", "build", "-q", "--wheel", "--python", sys.executable, "-o", folder, HERE, external=True)
+        _wheels.extend(glob.glob(os.path.join(folder, "*.whl")))
+    return _wheels[0]
+
+
+_wheels = []
+
+
+def run_tests(session, python, env=None):
+    session.chdir(os.path.join(HERE, "tests"))  # from here the checkout cannot be imported
+    env = dict(env or {}, PYTHONDONTWRITEBYTECODE="1")
+    session.run(python, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", *session.posargs, env=env, external=True)
+
+
+@nox.session(python=PYTHONS)
+def tests(session):
+    """The tests, on one interpreter."""
+    session.install(wheel(session), "pytest", "pytest-forked")
+    run_tests(session, "python")
+
+
+@nox.session(name="tests-2.7", venv_backend="none")
+def tests_27(session):
+    """The tests on Python 2.7, for which neither uv nor a current virtualenv makes an environment."""
+    python = executable("2.7")
+    if python is None:
+        session.skip("Python interpreter 2.7 not found")
+    if subprocess.call([python, "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        session.skip("%s has no pip" % python)
+    target = os.path.join(HERE, ".nox", "tests-2-7")
+    shutil.rmtree(target, ignore_errors=True)
+    session.run(
+        python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-python-version-warning",
+        "--target", target, wheel(session), "pytest==4.6.11", "pytest-forked==1.3.0",
+    )  # fmt: skip
+    run_tests(session, python, {"PYTHONPATH": target})
+
+
+_missing = [python for python in ["2.7"] + PYTHONS if executable(python) is None]
+if _missing:
+    sys.stderr.write("noxfile: no interpreter found for %s\n" % ", ".join(_missing))

@@ -1,0 +1,158 @@
+"""``python -m safethread_patch check``: what it prints and how it ends."""
+import json
+import os
+import sys
+
+import pytest
+from conftest import run
+
+import safethread_patch
+from safethread_patch import _cli
+from safethread_patch._cli import check as module
+
+IDS = [
+    "unregistered-start",
+    "zombie-after-fork",
+    "zombie-fork-during-start",
+    "unstarted-after-fork",
+    "inflight-after-fork",
+    "double-start",
+    "stale-native-id",
+]
+
+
+def command(*args, **options):
+    return run([sys.executable, "-m", "safethread_patch"] + list(args), **options)
+
+
+def test_json():
+    ended = command("check", "--json", "--rounds", "3")
+    assert (ended.status, ended.err) == (0, ""), ended
+    report = json.loads(ended.out)
+    assert set(report) == set(["interpreter", "ok", "defects"])
+    assert set(report["interpreter"]) == set(["version", "implementation", "platform", "executable"])
+    assert report["interpreter"]["executable"] == sys.executable
+    assert report["ok"] is True
+    assert [row["id"] for row in report["defects"]] == IDS
+    for row in report["defects"]:
+        assert set(row) == set(["id", "title", "healed_upstream", "stock", "patched"])
+        for mode in ("stock", "patched"):
+            assert row[mode]["rounds"] == 3 or row[mode]["rounds"] == 0 and row[mode]["note"], row
+        assert row["patched"]["hits"] == 0
+    found = set(row["id"] for row in report["defects"] if row["stock"]["hits"])
+    assert found == set(safethread_patch.status()["defects"])
+
+
+def test_table_in_a_pipe_has_no_progress():
+    ended = command("check", "--rounds", "1")
+    assert (ended.status, ended.err) == (0, ""), ended
+    for defect in IDS:
+        assert defect in ended.out
+    assert "\r" not in ended.out and "\033" not in ended.out
+    assert ended.out.splitlines()[-1] == "clean with the patch"
+
+
+def test_progress_on_a_terminal():
+    pty = pytest.importorskip("pty")
+    code = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'safethread_patch', 'check', '--rounds', '1']))"
+    assert pty
+    ended = run([sys.executable, "-c", code])
+    assert "[1/14] unregistered-start, stock" in ended.out, ended
+    assert "clean with the patch" in ended.out
+
+
+def test_with_isolated_interpreter_flags():
+    # -E and -I ignore PYTHONPATH: the children get the path of their parent
+    code = "import sys; sys.path[:] = %r; from safethread_patch._cli import main; sys.exit(main(['check', '--rounds', '1']))"
+    ended = run([sys.executable, "-E", "-s", "-c", code % sys.path])
+    assert ended.status == 0, ended
+
+
+def test_crash_and_hang_are_hits_and_named(monkeypatch, capsys):
+    defects = module._facts.DEFECTS
+    monkeypatch.setattr(module._facts, "DEFECTS", defects[:1])
+    monkeypatch.setattr(module, "DEADLINE", 1)
+    for end, note in (
+        ("os.kill(os.getpid(), 11)", "SIGSEGV, signal 11"),
+        ("import time; time.sleep(60)", "hangs: no answer for 1 s"),
+        ("print('clean '); sys.stdout.flush(); os._exit(3)", "ends with status 3"),
+        ("print('hit it'); print('broken it'); sys.stdout.flush(); os._exit(1)", "it"),
+    ):
+        monkeypatch.setattr(module, "_CHILD", "import os, sys; " + end)
+        assert _cli.main(["check", "--rounds", "2", "--json"]) == 1
+        report = json.loads(capsys.readouterr().out)
+        assert report["ok"] is False
+        for mode in ("stock", "patched"):
+            column = report["defects"][0][mode]
+            assert column["rounds"] == 2 and column["hits"] >= 1 and note in column["note"], column
+        assert _cli.main(["check", "--rounds", "2"]) == 1
+        out = capsys.readouterr().out
+        assert note in out and "NOT clean with the patch" in out
+
+
+def test_patch_that_heals_nothing_is_not_clean(monkeypatch, capsys):
+    monkeypatch.setattr(module, "_CHILD", module._CHILD.replace("main(*", "import safethread_patch; safethread_patch.install = int; main(*"))
+    assert _cli.main(["check", "--rounds", "1", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    dirty = set(row["id"] for row in report["defects"] if row["patched"]["hits"])
+    assert dirty == set(safethread_patch.status()["defects"])
+
+
+def test_stock_is_stock_where_the_patch_is_loaded_automatically():
+    assert module._child.__doc__
+    ended = command("check", "--json", "--rounds", "1", env={"SAFETHREAD_PATCH": "1"})
+    assert json.loads(ended.out)["defects"][0]["stock"]["hits"] == 1
+
+
+@pytest.mark.parametrize(
+    "args", [[], ["nonsense"], ["check", "--rounds", "0"], ["check", "--rounds", "x"], ["check", "--nonsense"], ["check", "x"]]
+)
+def test_wrong_usage(args):
+    ended = command(*args)
+    assert ended.status == 2 and ended.out == "" and "usage" in ended.err, ended
+    assert "Traceback" not in ended.err
+
+
+def test_help_and_version():
+    for args in (["--help"], ["check", "--help"]):
+        ended = command(*args)
+        assert ended.status == 0 and "check" in ended.out, ended
+    ended = command("--version")
+    assert ended.status == 0 and safethread_patch.__version__ in ended.out + ended.err, ended
+
+
+def test_ctrl_c(monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_try", interrupted)
+    assert _cli.main(["check"]) == 130
+
+
+def test_unsupported_interpreter_is_said_in_one_line():
+    code = """
+import sys, threading
+from safethread_patch._cli import main
+limbo = threading._limbo
+del threading._limbo
+status = main(["check"])
+threading._limbo = limbo
+sys.exit(status)
+"""
+    ended = run([sys.executable, "-c", code])
+    assert ended.status == 1 and ended.out == "", ended
+    assert len(ended.err.splitlines()) == 1 and "threading._limbo" in ended.err, ended
+
+
+def test_output_to_a_closed_pipe():
+    # check | head: the reader has seen enough
+    read, write = os.pipe()
+    os.close(read)
+    code = "import os, sys; os.dup2(%d, 1); from safethread_patch._cli import main; sys.exit(main(['check', '--rounds', '1']))" % write
+    options = {} if sys.version_info < (3,) else {"pass_fds": [write]}
+    import subprocess
+
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, **options)
+    err = process.communicate()[1].decode()
+    os.close(write)
+    assert "Traceback" not in err, err

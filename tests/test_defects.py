@@ -1,0 +1,76 @@
+"""One test a defect: shown on the stock interpreter first, then gone with the patch."""
+import platform
+import sys
+
+import pytest
+from conftest import check
+
+from safethread_patch import _facts
+from safethread_patch._cli.check import _try
+
+ROUNDS = 5
+
+CPYTHON = platform.python_implementation() == "CPython"
+
+
+def tried(defect, mode):
+    result = _try(defect.id, mode, ROUNDS)
+    if not result["rounds"]:
+        pytest.skip(result["note"])
+    return result
+
+
+@pytest.mark.parametrize("defect", _facts.DEFECTS, ids=lambda defect: defect.id)
+def test_defect_is_seen_on_stock(defect):
+    stock = tried(defect, "stock")
+    if not defect.here:
+        assert stock["hits"] == 0, stock  # status() would not name it
+        pytest.skip("healed in %s" % defect.healed_upstream)
+    assert stock["hits"] == ROUNDS, stock
+
+
+@pytest.mark.parametrize("defect", _facts.DEFECTS, ids=lambda defect: defect.id)
+def test_defect_is_gone_with_the_patch(defect):
+    patched = tried(defect, "patched")
+    assert patched == {"hits": 0, "rounds": ROUNDS}
+
+
+# Issue 18418 brought back on an interpreter that has healed it
+
+
+@pytest.mark.skipif(
+    CPYTHON and sys.version_info >= (3, 9), reason="since 3.9 a child deletes the states of threads that are gone, which ends them"
+)
+@pytest.mark.parametrize("defect", ["zombie-after-fork", "zombie-fork-during-start"])
+def test_zombies_brought_back(defect):
+    code = """
+from safethread_patch._defects import trial_of
+bring_back_issue_18418()
+for _ in range(5):
+    answer = trial_of(%r)()
+    assert answer == "alive for ever in the child", answer
+safethread_patch.install()
+for _ in range(5):
+    answer = trial_of(%r)()
+    assert answer is None, answer
+"""
+    check(code % (defect, defect))
+
+
+# The facts that status() tells
+
+
+@pytest.mark.skipif(not CPYTHON, reason="measured on CPython")
+def test_defects_of_this_interpreter_are_those_that_were_measured():
+    version = sys.version_info[:3]
+    here = set(defect.id for defect in _facts.DEFECTS if defect.here)
+    expected = set(["unregistered-start", "double-start"])
+    if version < (2, 7, 6) or (3,) <= version < (3, 3, 3):
+        expected |= set(["zombie-after-fork", "zombie-fork-during-start"])
+    else:
+        expected.add("inflight-after-fork")
+    if (3, 6) <= version < (3, 13, 4):
+        expected.add("unstarted-after-fork")
+    if (3, 8) <= version < (3, 13, 4):
+        expected.add("stale-native-id")
+    assert here == expected
