@@ -1,6 +1,5 @@
 """What this interpreter can do and which defects it has: the only reader of sys.version_info."""
 import os
-import platform
 import sys
 import threading
 from collections import namedtuple
@@ -60,8 +59,10 @@ DEFECTS = (
 
 def interpreter():
     """Return what names this interpreter, as a dict of strings."""
+    import platform  # here: install() does without it
+
     return {
-        "version": "%d.%d.%d" % VERSION if sys.version_info[3] == "final" else platform.python_version(),
+        "version": platform.python_version(),
         "implementation": platform.python_implementation(),
         "platform": sys.platform,
         "executable": sys.executable or "",

@@ -61,6 +61,8 @@ def make_after_fork(original, active, put_join):
         if not active:
             return original()
         suspects = list(threading._limbo.values())
+        if _facts.CHILD_FORGETS_ENDED:
+            _quietly(_threads.complete_dummies)
         try:
             return original()
         finally:

@@ -24,6 +24,7 @@ def make_start(original, active):
     limbo = threading._limbo
     low_level = _threads.low_level
     module = threading
+    note_if_in_limbo = _make_note_if_in_limbo()
 
     def start(self):
         if not active:
@@ -38,7 +39,7 @@ def make_start(original, active):
                 _wait_until_registered(self)
             return result
         except BaseException:
-            _note_if_in_limbo(self)
+            note_if_in_limbo(self)
             raise
         finally:
             # without a call, after which Ctrl-C could leave the claim behind
@@ -126,21 +127,28 @@ def _check_claim(key, claim):
             raise RuntimeError(_facts.STARTED_TWICE)
 
 
-def _is_in_limbo(thread):
-    # by identity: no error from a subclass's __hash__ or __eq__ may hide the one that is on its way
-    return any(other is thread for other in list(threading._limbo.values()))
+def _make_note_if_in_limbo():
+    limbo = threading._limbo
+    left_in_limbo = _threads.left_in_limbo
+    ref = weakref.ref
+
+    def is_in_limbo(thread):
+        # by identity: no error from a subclass's __hash__ or __eq__ may hide the one that is on its way
+        return any(other is thread for other in list(limbo.values()))
+
+    def note_if_in_limbo(thread):
+        if is_in_limbo(thread):
+            left_in_limbo[:] = [each for each in left_in_limbo if is_in_limbo(each())]
+            left_in_limbo.append(ref(thread))
+
+    return note_if_in_limbo
 
 
 def note_limbo():
     """Note the threads whose start began before the patch was installed."""
+    note_if_in_limbo = _make_note_if_in_limbo()
     for thread in list(threading._limbo.values()):
-        _note_if_in_limbo(thread)
-
-
-def _note_if_in_limbo(thread):
-    if _is_in_limbo(thread):
-        _threads.left_in_limbo[:] = [ref for ref in _threads.left_in_limbo if _is_in_limbo(ref())]
-        _threads.left_in_limbo.append(weakref.ref(thread))
+        note_if_in_limbo(thread)
 
 
 def _announce(thread):

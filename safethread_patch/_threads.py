@@ -86,8 +86,16 @@ if _facts.VERSION < (3, 4):
     def _make(thread, started, stopped):
         setattr(thread, _STARTED, _new_event(started))
         setattr(thread, _STOPPED, stopped)
-        if hasattr(thread, _BLOCK):  # a _DummyThread has deleted its own
-            setattr(thread, _BLOCK, threading.Condition(threading.Lock()))
+        setattr(thread, _BLOCK, threading.Condition(threading.Lock()))
+
+    def complete_dummies():
+        """Give each _DummyThread the lock that it deleted; to be called in a child, before threading's part.
+
+        Without it the first one ends that part with an AttributeError (issue 14308, healed in 2.7.4).
+        """
+        for thread in list(threading._active.values()):
+            if not hasattr(thread, _BLOCK):
+                setattr(thread, _BLOCK, threading.Condition(threading.Lock()))
 
     def make_stopped(thread):
         _make(thread, started=True, stopped=True)

@@ -116,19 +116,20 @@ assert safethread_patch.install() and safethread_patch.uninstall()
     )
 
 
-def test_methods_keep_type_metadata_and_signature(patched):
-    start, run = methods()
-    for found, name in ((start, "start"), (run, "run")):
-        assert type(found) is types.FunctionType
-        assert found.__name__ == found.__code__.co_name == name
-        assert found.__module__ == "threading"
-        assert found.__doc__
-        if PY2:
-            assert inspect.getargspec(found).args == ["self"]
-        else:
-            assert found.__qualname__ == "Thread." + name
-            assert list(inspect.signature(found).parameters) == ["self"]
-        assert copy.deepcopy(found) is found
+def test_methods_keep_type_metadata_and_signature():
+    stock = methods()
+    with safethread_patch.installed():
+        for found, original in zip(methods(), stock):
+            assert type(found) is types.FunctionType
+            for name in ("__name__", "__module__", "__doc__", "__qualname__", "__defaults__"):
+                assert getattr(found, name, None) == getattr(original, name, None)
+            assert found.__code__.co_name == original.__code__.co_name
+            if PY2:
+                assert inspect.getargspec(found) == inspect.getargspec(original)
+            else:
+                assert inspect.signature(found) == inspect.signature(original)
+                assert inspect.signature(found, **{"follow_wrapped": False} if sys.version_info >= (3, 5) else {}) == inspect.signature(original)
+            assert copy.deepcopy(found) is found
 
 
 @pytest.mark.skipif(sys.version_info < (3, 4), reason="cannot pickle any method that is looked up in its class")

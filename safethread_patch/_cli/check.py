@@ -104,7 +104,8 @@ def _try(defect_id, mode, rounds):
 def _child(defect_id, mode, rounds):
     """Run ``rounds`` rounds in a child process; return its lines, and in words how it ended if not well."""
     env = dict(os.environ, SAFETHREAD_PATCH="0")  # stock is stock, also where the patch loads by itself
-    command = [sys.executable, "-W", "ignore", "-c", _CHILD, json.dumps(sys.path), defect_id, mode, str(rounds)]
+    path = json.dumps([entry for entry in sys.path if isinstance(entry, (type(""), type(b"".decode())))])
+    command = [sys.executable, "-W", "ignore", "-c", _CHILD, path, defect_id, mode, str(rounds)]
     # a session of its own, so that what it forks can be killed with it
     if not _facts.FORK:
         session = {}
