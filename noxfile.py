@@ -72,7 +72,7 @@ def tests_27(session):
     target = os.path.join(HERE, ".nox", "tests-2-7")
     shutil.rmtree(target, ignore_errors=True)
     session.run(
-        python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-python-version-warning",
+        python, "-m", "pip", "install", "-q", "--disable-pip-version-check",
         "--target", target, wheel(session), "pytest==4.6.11", "pytest-forked==1.3.0",
     )  # fmt: skip
     run_tests(session, python, {"PYTHONPATH": target})

@@ -124,11 +124,16 @@ class HeldBootstrap(threading.Thread):
             threading.Thread._bootstrap(self)
 
 
-def start_in_background(thread):
-    """Call ``thread.start()`` in another thread; return a list that gets "ok" or the error's text."""
+def start_in_background(thread, starters=None):
+    """Call ``thread.start()`` in another thread; return a list that gets "ok" or the error's text.
+
+    The other thread first adds its ident to the list ``starters``.
+    """
     outcome = []
 
     def start():
+        if starters is not None:
+            starters.append(_threads.low_level.get_ident())
         try:
             thread.start()
         except RuntimeError as error:

@@ -5,21 +5,20 @@ from safethread_patch._defects._hold import DEADLINE, StandIn, start_in_backgrou
 
 def trial():
     thread, alive = witnessed()
-    arrived = set()
-    outcomes = [[], []]
+    starters, arrived, outcomes = [], set(), [[], []]
 
     def before():
         ident = _threads.low_level.get_ident()
         if ident == thread.ident:
             # the new thread, about to register: a start() that fails takes it out of limbo meanwhile
             wait_for(lambda: all(outcomes) or _threads.waiting, "both start() have returned")
-        elif ident not in arrived and len(arrived) < 2:
+        elif ident in starters and ident not in arrived:
             # a starter that has passed start()'s check: the other may do so too, or has been refused
             arrived.add(ident)
             wait_for(lambda: len(arrived) == 2 or any(outcomes), "both starters have come")
 
     with StandIn(before):
-        outcomes = [start_in_background(thread), start_in_background(thread)]
+        outcomes[:] = [start_in_background(thread, starters), start_in_background(thread, starters)]
         try:
             wait_for(lambda: all(outcomes), "both start() have returned")
         except RuntimeError:
