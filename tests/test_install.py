@@ -14,6 +14,9 @@ import safethread_patch
 
 Thread = threading.Thread
 
+# what a failing test leaves patched shall not reach the next one
+pytestmark = pytest.mark.forked
+
 
 def methods():
     return vars(Thread)["start"], vars(Thread)["run"]
