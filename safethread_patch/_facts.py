@@ -88,9 +88,10 @@ def missing_from_threading():
         missing.append("threading._after_fork")
     if FORK and CHILD_STOPS_UNSTARTED and not hasattr(threading, "_dangling"):
         missing.append("threading._dangling")
-    if not missing:
-        # an instance, because most of these are set by __init__; with a name of its own, because
-        # making up the next "Thread-N" would shift the names of the program's threads
-        thread = threading.Thread(name="safethread_patch")
-        missing.extend("threading.Thread." + name for name in private if not hasattr(thread, name))
+    # asked of the threads that there are, among them the main thread: making one up would shift the names
+    # of the program's own, and on Python 2 leave a _DummyThread where a raw thread installs
+    threads = list(getattr(threading, "_active", {}).values())
+    missing.extend(
+        "threading.Thread." + name for name in private if not any(hasattr(thread, name) for thread in threads)
+    )
     return missing

@@ -5,6 +5,7 @@ Thread.start and take the same lock in a before-fork hook, so whoever waits ther
 Nothing here raises, waits, logs, or takes a lock that another thread may hold.
 """
 import threading
+import weakref
 
 from safethread_patch import _facts, _threads
 
@@ -14,13 +15,12 @@ def repair_child(suspects):
 
     ``suspects``: threads to look at besides those whose start is known to have been in flight.
     """
+    _threads.enter_process()
     suspects = list(suspects)
     for key, start in list(_threads.in_flight.items()):
         if _threads.is_copied_by_fork(start):
             suspects.append(start[0])
             _threads.in_flight.pop(key, None)
-    suspects.extend(ref() for ref in _threads.left_in_limbo)
-    del _threads.left_in_limbo[:]
     _threads.waiting.clear()
     current = _threads.current()
     for thread in suspects:
@@ -39,15 +39,24 @@ def _quietly(function, *args):
         pass
 
 
-def make_at_fork_hook(active):
-    """Return the hook for ``os.register_at_fork(after_in_child=...)``, which knows no way back; inert
-    while ``active`` is empty."""
+def make_at_fork_hooks(active):
+    """Return two hooks for ``os.register_at_fork``, ``before`` and ``after_in_child``.
+
+    They cannot be taken back, and are inert while ``active`` is empty.
+    """
+    in_limbo = []
+
+    def before():
+        # Threads in limbo whose start is not known to be in flight: it began before install(), or was left
+        # by Ctrl-C, or is none of ours. After the fork it is too late: threading has cleared limbo then.
+        if active:
+            in_limbo[:] = [weakref.ref(thread) for thread in list(threading._limbo.values())]
 
     def after_in_child():
         if active:
-            repair_child(())
+            repair_child(ref() for ref in in_limbo)
 
-    return after_in_child
+    return before, after_in_child
 
 
 def make_after_fork(original, active, put_join):
@@ -81,7 +90,7 @@ def make_join(original, active):
     """
 
     def join(self, timeout=None):
-        if active and _threads.is_started_and_dead(self):
+        if active and _threads.is_stopped(self) and _threads.is_started(self):
             return None
         return original(self, timeout)
 

@@ -4,7 +4,7 @@ import threading
 import warnings
 from contextlib import contextmanager
 
-from safethread_patch import _facts, _fork, _ledger, _start
+from safethread_patch import _facts, _fork, _ledger, _start, _threads
 
 
 class UnsupportedInterpreter(RuntimeError):
@@ -30,7 +30,7 @@ _entries = []
 #: The open contexts of installed(), if it was the first of them that installed.
 _contexts = []
 
-#: The at-fork hook, once it is registered. It cannot be taken back.
+#: The at-fork hooks, once they are registered. They cannot be taken back.
 _hooks = []
 
 #: A lock for each process, by pid: a child may be forked while another thread is in install().
@@ -77,13 +77,7 @@ def uninstall():
     with _lock():
         was_there = bool(_active or _entries)
         in_the_way = _uninstall()
-    if in_the_way:
-        warnings.warn(
-            "uninstall() left %s. safethread_patch is switched off, but stays under it as a pass-through. "
-            "Undo the later patch, then call uninstall() again." % "; ".join(in_the_way),
-            SafeThreadWarning,
-            stacklevel=2,
-        )
+    _warn(in_the_way)
     return was_there and not in_the_way
 
 
@@ -112,14 +106,13 @@ def installed():
     try:
         yield
     finally:
+        in_the_way = []
         with _lock():
             if context in _contexts:
                 _contexts.remove(context)
-                last = not _contexts
-            else:
-                last = False
-        if last:
-            uninstall()
+                if not _contexts:
+                    in_the_way = _uninstall()
+        _warn(in_the_way)
 
 
 def status():
@@ -180,13 +173,14 @@ def _install():
         _put(_owner("run"), "run", _start.make_run)
         _put(_owner("start"), "start", _start.make_start)
         if _facts.FORK and _facts.AT_FORK_HOOKS and not _hooks:
-            _hooks.append(_fork.make_at_fork_hook(_active))
-            os.register_at_fork(after_in_child=_hooks[0])
+            before, after_in_child = _fork.make_at_fork_hooks(_active)
+            os.register_at_fork(before=before, after_in_child=after_in_child)
+            _hooks.extend([before, after_in_child])
     except BaseException:
         _uninstall()
         raise
+    _threads.enter_process()
     _active.append(True)
-    _start.note_limbo()
     return True
 
 
@@ -202,9 +196,22 @@ def _put_join():
 def _uninstall():
     """Take out what is still ours; return what is in the way of the rest, in words."""
     del _active[:], _contexts[:]
-    # the latest first: with ours over another tool's over ours, each finds what it replaced
-    _entries[:] = reversed([entry for entry in reversed(_entries) if not _ledger.take_out(entry)])
+    # the latest first: with ours over another tool's over ours, each finds what it replaced; and once more,
+    # for one that the others had already taken out with theirs
+    for _ in range(2):
+        _entries[:] = reversed([entry for entry in reversed(_entries) if not _ledger.take_out(entry)])
+    _start.wake_all()
     return ["%s.%s to %s" % (entry.owner.__name__, entry.name, _describe(entry.found())) for entry in _entries]
+
+
+def _warn(in_the_way):
+    if in_the_way:
+        warnings.warn(
+            "uninstall() left %s. safethread_patch is switched off, but stays under it as a pass-through. "
+            "Undo the later patch, then call uninstall() again." % "; ".join(in_the_way),
+            SafeThreadWarning,
+            stacklevel=3,
+        )
 
 
 def _others():
@@ -220,7 +227,7 @@ def _others():
 
 
 def _stock_file():
-    return threading.Thread.__init__.__code__.co_filename
+    return threading.enumerate.__code__.co_filename  # which nobody patches, unlike the methods of Thread
 
 
 def _describe(function):

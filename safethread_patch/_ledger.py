@@ -3,6 +3,9 @@ import functools
 
 _wrap_object = None
 
+#: For each place, ``(owner, name)``, what the first put() found there.
+_first_originals = {}
+
 
 def prepare():
     """Import wrapt, without which put() does not work. Raises ImportError.
@@ -44,15 +47,18 @@ def put(entries, owner, name, make):
     functools.update_wrapper(replacement, original, assigned=assigned)
     # the entry first: a child that is forked in between can take out what it finds
     entries.append(Entry(owner, name, original, replacement, name not in vars(owner)))
+    _first_originals.setdefault((owner, name), vars(owner).get(name))
     _wrap_object(owner, name, lambda found: replacement)
 
 
 def take_out(entry):
-    """Put the original back if the replacement is in its place; return False if something else is."""
+    """Put the original back if the replacement is in its place; return False if it may still be under another."""
     if entry.found() is entry.replacement:
         if entry.inherited:
             delattr(entry.owner, entry.name)
         else:
             setattr(entry.owner, entry.name, entry.original)
         return True
-    return entry.found() is (None if entry.inherited else entry.original)
+    # others may have undone theirs in any order, and ours with it
+    gone = (None if entry.inherited else entry.original, _first_originals[entry.owner, entry.name])
+    return any(entry.found() is original for original in gone)

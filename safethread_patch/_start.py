@@ -6,7 +6,6 @@ wakes the starter early.
 import threading
 import time
 import types
-import weakref
 
 from safethread_patch import _facts, _threads
 
@@ -24,7 +23,6 @@ def make_start(original, active):
     limbo = threading._limbo
     low_level = _threads.low_level
     module = threading
-    note_if_in_limbo = _make_note_if_in_limbo()
 
     def start(self):
         if not active:
@@ -35,14 +33,11 @@ def make_start(original, active):
             if in_flight.setdefault(key, claim) is not claim:
                 _check_claim(key, claim)
             result = call(self)
-            if self in limbo:
+            if limbo:  # mostly empty, and cheaper to ask than whether self is in it
                 _wait_until_registered(self)
             return result
-        except BaseException:
-            note_if_in_limbo(self)
-            raise
         finally:
-            # without a call, after which Ctrl-C could leave the claim behind
+            # no call: since 3.10 no signal comes between the look and the del, and leaves the claim behind
             try:
                 if in_flight[key] is claim:
                     del in_flight[key]
@@ -91,10 +86,11 @@ def make_stop(original, active):
     starters = _threads.waiting
 
     def __stop(self):
-        result = call(self)
-        if starters:
-            _announce(self)
-        return result
+        try:
+            return call(self)
+        finally:
+            if starters:
+                _announce(self)
 
     return __stop
 
@@ -102,6 +98,8 @@ def make_stop(original, active):
 def _bound(original):
     if type(original) is types.FunctionType:
         return original
+    if not hasattr(type(original), "__get__"):
+        return lambda thread: original()  # as Python calls what it finds in a class, and cannot bind
 
     # Called as found in the class's dict, another tool's wrapt wrapper would see no instance.
     def call(thread):
@@ -117,38 +115,17 @@ def _check_claim(key, claim):
         held = _threads.in_flight.setdefault(key, claim)
         if held is claim:
             return  # the other has just ended, and the stock start() sees how
-        if _threads.is_copied_by_fork(held):
+        if _threads.is_to_be_repaired() and _threads.is_copied_by_fork(held):
             # the starter stayed in the parent; an at-fork hook older than ours starts the thread anew
             _threads.in_flight.pop(key, None)
             _threads.repair(thread)
-        elif held[1] == ident and thread not in threading._limbo:
+        elif threading._active.get(ident) is thread:
+            # it has initialised itself anew in its run(), before its first starter came back
+            _threads.in_flight[key] = claim
+        elif held[1] == ident and not _threads.is_in_limbo(thread):
             return  # start wrappers nest: ours under another tool's under ours again
         else:
             raise RuntimeError(_facts.STARTED_TWICE)
-
-
-def _make_note_if_in_limbo():
-    limbo = threading._limbo
-    left_in_limbo = _threads.left_in_limbo
-    ref = weakref.ref
-
-    def is_in_limbo(thread):
-        # by identity: no error from a subclass's __hash__ or __eq__ may hide the one that is on its way
-        return any(other is thread for other in list(limbo.values()))
-
-    def note_if_in_limbo(thread):
-        if is_in_limbo(thread):
-            left_in_limbo[:] = [each for each in left_in_limbo if is_in_limbo(each())]
-            left_in_limbo.append(ref(thread))
-
-    return note_if_in_limbo
-
-
-def note_limbo():
-    """Note the threads whose start began before the patch was installed."""
-    note_if_in_limbo = _make_note_if_in_limbo()
-    for thread in list(threading._limbo.values()):
-        note_if_in_limbo(thread)
 
 
 def _announce(thread):
@@ -157,16 +134,26 @@ def _announce(thread):
         lock.release()
 
 
+def wake_all():
+    """Wake all starters: once uninstalled, no thread announces itself any more."""
+    for key in list(_threads.waiting):
+        lock = _threads.waiting.pop(key, None)
+        if lock is not None:
+            lock.release()
+
+
 def _wait_until_registered(thread):
+    if not _threads.is_in_limbo(thread):
+        return
     lock = threading.Lock()  # looked up when called, like sleep: a greenlet must not block its own hub
     lock.acquire()
     _threads.waiting[id(thread)] = lock
     try:
-        # looks, now that the lock is in its place: the thread may have announced itself before, or died
-        if thread in threading._limbo and not _threads.is_dead(thread) and _will_announce(thread):
-            _wait_for_announcement(lock)
+        # a look after the lock is in its place: the thread may have announced itself just before
+        if _threads.is_in_limbo(thread) and _will_announce(thread):
+            lock.acquire()
         for pause in PAUSES:
-            if thread not in threading._limbo or _will_not_register(thread):
+            if not _threads.is_in_limbo(thread) or _will_not_register(thread):
                 return
             _pause(lock, pause)
     finally:
@@ -187,7 +174,7 @@ if _facts.TIMED_LOCKS:
         lock.acquire(True, seconds)
 
     def _will_announce(thread):
-        return False
+        return False  # and no need to know it: the lock's acquire() has a timeout
 
 else:
     # the code, not the functions: every install() makes new ones
@@ -208,13 +195,18 @@ else:
         return (
             type(limbo_lock) is _threads.LOCK_TYPE
             and not limbo_lock.locked()
-            and (_is_ours(thread, "_note", _NOTE_CODE) and __debug__ or _is_ours(thread, "run", _RUN_CODE))
+            and not _threads.is_stopped(thread)
+            and (_will_note(thread) or _will_run(thread))
             and _is_ours(thread, "_Thread__stop", _STOP_CODE)
         )
 
+    def _will_note(thread):
+        return __debug__ and _is_ours(thread, "_note", _NOTE_CODE)
+
+    def _will_run(thread):
+        # a trace hook comes before run(), and may wait for whatever it likes
+        hooks = threading._trace_hook or threading._profile_hook
+        return not hooks and _is_ours(thread, "run", _RUN_CODE)
+
     def _is_ours(thread, name, code):
         return name not in vars(thread) and getattr(getattr(type(thread), name, None), "__code__", None) is code
-
-
-def _wait_for_announcement(lock):
-    lock.acquire()

@@ -2,6 +2,8 @@
 
 Nothing here takes a lock that another thread may hold: all of it also runs in a forked child.
 """
+import os
+import sys
 import threading
 
 from safethread_patch import _facts
@@ -13,17 +15,12 @@ except ImportError:  # Python 2
 
 #: Starts in flight: ``id(thread): (thread, ident of the starter, the limbo lock of its process)``.
 #: By id, because a subclass may be unhashable, and must then fail as on stock. The last item tells a
-#: start of this process from one that a fork copied: threading makes a new lock in every child, before
-#: any at-fork hook that a program can register. (A pid would cost each start a system call.)
+#: start of this process from one that a fork copied: threading makes a new lock in every child, in an
+#: at-fork hook that is older than any which uses threading. (A pid would cost each start a system call.)
 in_flight = {}
 
 #: Starters that wait: ``id(thread): the lock whose release wakes the starter``.
 waiting = {}
-
-#: Weak references to threads in limbo that have no entry in ``in_flight``: their start came before
-#: install(), or an exception such as KeyboardInterrupt ended it.
-left_in_limbo = []
-
 
 #: Looked up in here when called, or gevent's greenlets would be one thread.
 low_level = _thread
@@ -36,9 +33,31 @@ def current():
     return threading._active.get(low_level.get_ident())
 
 
+#: The process that was last patched or repaired, so that a child knows that its repair is still to come.
+_pids = []
+
+
+def enter_process():
+    """Note that this process has been patched or repaired."""
+    _pids[:] = [os.getpid()]
+
+
+def is_to_be_repaired():
+    """Tell whether this process is a child in which an at-fork hook older than ours runs."""
+    return _pids != [os.getpid()]
+
+
 def is_copied_by_fork(start):
-    """Tell whether a value of ``in_flight`` was made in the process that forked this one."""
+    """Tell whether a value of ``in_flight`` was made in the process that forked this one; for a child."""
     return start[2] is not threading._active_limbo_lock
+
+
+def is_in_limbo(thread):
+    """Tell whether ``thread`` is being started: it is neither registered nor dead.
+
+    By identity, and never by ``in``: a subclass's __hash__ and __eq__ may fail once its run() has begun.
+    """
+    return any(other is thread for other in list(threading._limbo.values()))
 
 
 def owns_limbo_lock():
@@ -54,7 +73,8 @@ def owns_limbo_lock():
 # By version -----------------------------------------------------------------------------------------
 #
 #   is_started(thread)      the new thread has said that it runs
-#   is_dead(thread)         the new thread has ended, even if it died before it registered
+#   is_dead(thread)         the new thread has ended, even if it died before it registered; surely so,
+#                           for subclasses have attributes of the same names, with other meanings
 #   make_stopped(thread)    from now on not alive, join() returns, start() raises
 #   make_unstarted(thread)  from now on not alive, join() raises, start() works
 #   unstop_unstarted()      make_unstarted() for all that this interpreter's fork wrongly stopped
@@ -77,11 +97,11 @@ if _facts.VERSION < (3, 4):
     def is_started(thread):
         return getattr(thread, _STARTED).is_set()
 
-    def is_dead(thread):
-        return getattr(thread, _STOPPED)
+    def is_stopped(thread):
+        return getattr(thread, _STOPPED, False) is True
 
-    def is_started_and_dead(thread):
-        return getattr(thread, _STOPPED, False) and is_started(thread)
+    def is_dead(thread):
+        return is_stopped(thread) and thread.ident not in sys._current_frames()
 
     def _make(thread, started, stopped):
         setattr(thread, _STARTED, _new_event(started))
@@ -105,7 +125,8 @@ if _facts.VERSION < (3, 4):
         setattr(thread, _IDENT, None)
 
     def _unstop(thread):
-        setattr(thread, _STOPPED, False)
+        if not is_started(thread):
+            setattr(thread, _STOPPED, False)
 
 else:
 
@@ -122,7 +143,7 @@ else:
         def is_dead(thread):
             # the interpreter releases this lock when the thread's state is deleted (issue 18808)
             lock = thread._tstate_lock
-            return thread._is_stopped or (lock is not None and not lock.locked())
+            return thread._is_stopped is True if lock is None else not lock.locked()
 
         def make_stopped(thread):
             thread._started = _new_event(True)
@@ -136,7 +157,9 @@ else:
             _forget_ids(thread)
 
         def _unstop(thread):
-            thread._is_stopped = False
+            # with a lock it was started in this child, by an at-fork hook older than ours
+            if not is_started(thread) or thread._tstate_lock is not None:
+                thread._is_stopped = False
 
     else:
         _HANDLE = "_handle" if _facts.VERSION < (3, 14) else "_os_thread_handle"
@@ -154,14 +177,16 @@ else:
 
         def _unstop(thread):
             handle = getattr(thread, _HANDLE)
-            if handle.is_done():
+            if not is_started(thread) and handle.is_done():
                 setattr(thread, _HANDLE, type(handle)())
 
 
 def unstop_unstarted():
     for thread in list(threading._dangling):
-        if not is_started(thread):
+        try:
             _unstop(thread)
+        except Exception:  # a subclass's __setattr__, say: the next one still wants its repair
+            pass
 
 
 def repair(thread):

@@ -21,6 +21,8 @@ import safethread_patch
 from safethread_patch import _start, _threads
 from safethread_patch._defects._hold import *
 
+warm_up()
+
 def bring_back_issue_18418():
     # real zombies on an interpreter that has healed them: the child knows nobody but _active
     class Nothing(object):

@@ -329,15 +329,13 @@ threading.%(name)s = thing
 def test_unsupported_interpreter_with_other_names_on_the_thread():
     check(
         """
-init = threading.Thread.__init__
-def without(self, *args, **kwargs):
-    init(self, *args, **kwargs)
-    for name in ("_started", "_Thread__started"):
-        self.__dict__.pop(name, None)
-threading.Thread.__init__ = without
+main = vars(threading.current_thread())
+name = "_started" if "_started" in main else "_Thread__started"
+started = main.pop(name)
 try: safethread_patch.install()
-except safethread_patch.UnsupportedInterpreter as error: assert "started" in str(error), error
+except safethread_patch.UnsupportedInterpreter as error: assert "Thread." + name in str(error), error
 else: raise AssertionError
+main[name] = started
 """
     )
 

@@ -11,21 +11,16 @@ import time
 
 import safethread_patch
 from safethread_patch import _facts
+from safethread_patch._defects._run import BROKEN, CANNOT, CLEAN, DEADLINE, HIT
 
 #: Rounds of a trial, unless asked otherwise.
 ROUNDS = 20
-
-#: Seconds that one round may take before it counts as a hang.
-DEADLINE = 30
 
 #: A trial that crashes or hangs is started anew for the rounds that are left, but not more often.
 RESTARTS = 4
 
 # The child gets our sys.path, and not only PYTHONPATH: -I and -E ignore that one.
-_CHILD = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from safethread_patch._defects._run import main; main(*sys.argv[2:])"
-)
+_CHILD = "import sys; sys.path[:] = sys.argv[4:]; from safethread_patch._defects._run import main; main(*sys.argv[1:4])"
 
 
 def add_to(commands):
@@ -79,33 +74,39 @@ def _try(defect_id, mode, rounds):
     hits, done, notes = 0, 0, []
     for _ in range(RESTARTS):
         lines, end = _child(defect_id, mode, rounds - done)
-        for word, _, text in (line.partition(" ") for line in lines):
-            if word == "cannot":
+        words = []
+        for line in lines:
+            word, _, text = line.partition(" ")
+            if word == CANNOT:
                 return {"hits": 0, "rounds": 0, "note": text}
-            done += 1
-            if word != "clean":
-                hits += 1
+            if word in (CLEAN, HIT, BROKEN):  # and what a sitecustomize writes is no round
+                words.append(word)
                 notes.append(text)
-        if end is not None and not (lines and lines[-1].startswith("broken")):
+        done += len(words)
+        hits += len(words) - words.count(CLEAN)
+        if end is None and done < rounds:
+            end = "ends early, with status 0"
+        if end is not None and BROKEN not in words:
             notes.append(end)
             if done < rounds:  # the round that it did not come back from
                 done += 1
                 hits += 1
-            elif not lines[-1].startswith("hit"):  # all done, and then it did not get out
+            elif words[-1] == CLEAN:  # all done, and then it did not get out
                 hits += 1
         if done >= rounds:
             break
     result = {"hits": hits, "rounds": done}
+    notes = sorted(set(note for note in notes if note))
     if notes:
-        result["note"] = "; ".join(sorted(set(notes)))
+        result["note"] = "; ".join(notes)
     return result
 
 
 def _child(defect_id, mode, rounds):
     """Run ``rounds`` rounds in a child process; return its lines, and in words how it ended if not well."""
     env = dict(os.environ, SAFETHREAD_PATCH="0")  # stock is stock, also where the patch loads by itself
-    path = json.dumps([entry for entry in sys.path if isinstance(entry, (type(""), type(b"".decode())))])
-    command = [sys.executable, "-W", "ignore", "-c", _CHILD, path, defect_id, mode, str(rounds)]
+    path = [entry for entry in sys.path if isinstance(entry, (type(""), type(b"".decode())))]
+    command = [sys.executable, "-W", "ignore", "-c", _CHILD, defect_id, mode, str(rounds)] + path
     # a session of its own, so that what it forks can be killed with it
     if not _facts.FORK:
         session = {}

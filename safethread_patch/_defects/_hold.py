@@ -21,6 +21,18 @@ def wait_for(happened, what):
     raise RuntimeError("waited %d s in vain until %s" % (DEADLINE, what))
 
 
+def warm_up():
+    """Let a first thread come and go before anything forks.
+
+    At the end of the first one, before 3.13, glibc loads libgcc; a child forked meanwhile may abort.
+    """
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+    if os.path.isdir("/proc/self/task"):
+        wait_for(lambda: len(os.listdir("/proc/self/task")) == 1, "the first thread has left")
+
+
 class LimboLock(object):
     """Stands in for ``threading._active_limbo_lock``: calls ``before()`` whenever it is about to be taken."""
 
@@ -154,6 +166,7 @@ def in_forked_child(look):
     if not pid:
         status = 1
         try:
+            signal.alarm(2 * DEADLINE)  # if the parent does not live to end a hang
             answer = look()
             os.write(write, (answer or "").encode("utf-8"))
             status = 0
@@ -208,6 +221,7 @@ def lie_about(thread, alive):
     """
     if thread.is_alive():
         return "is_alive() says True, but the thread is gone"
+    described = repr(thread)
     try:
         thread.join()
         joined = True
@@ -226,4 +240,6 @@ def lie_about(thread, alive):
         return "is_alive() said False in run()"
     if thread.is_alive():
         return "is_alive() says True after join()"
+    if "initial" not in described:
+        return "repr() said %s before it was started" % described
     return None

@@ -1,11 +1,15 @@
 """Runs the rounds of one trial in this process, which may crash or hang on the way; a line for each."""
+import signal
 import sys
-import threading
 
 import safethread_patch
 from safethread_patch._defects import CannotTry, trial_of
+from safethread_patch._defects._hold import warm_up
 
 CLEAN, HIT, CANNOT, BROKEN = "clean", "hit", "cannot", "broken"
+
+#: Seconds that one round may take before it counts as a hang.
+DEADLINE = 30
 
 
 def main(defect_id, mode, rounds):
@@ -13,7 +17,10 @@ def main(defect_id, mode, rounds):
     trial = trial_of(defect_id)
     if mode == "patched":
         safethread_patch.install()
+    warm_up()
     for _ in range(int(rounds)):
+        if hasattr(signal, "alarm"):
+            signal.alarm(2 * DEADLINE)  # the end of a hang also if nobody is left who would end it
         try:
             seen = trial()
         except CannotTry as error:
