@@ -221,13 +221,9 @@ def _others():
         for entry in reversed(_entries):
             if found is entry.replacement:  # not ==: a wrapt wrapper around ours equals ours
                 found = entry.original
-        if getattr(getattr(found, "__code__", None), "co_filename", None) != _stock_file():
+        if not _ledger.is_stock(found):
             others["Thread." + name] = _describe(found)
     return others
-
-
-def _stock_file():
-    return threading.enumerate.__code__.co_filename  # which nobody patches, unlike the methods of Thread
 
 
 def _describe(function):

@@ -1,10 +1,8 @@
 """The only place that changes an attribute of the standard library: puts it in, takes it out if still ours."""
 import functools
+import threading
 
 _wrap_object = None
-
-#: For each place, ``(owner, name)``, what the first put() found there.
-_first_originals = {}
 
 
 def prepare():
@@ -47,7 +45,6 @@ def put(entries, owner, name, make):
     functools.update_wrapper(replacement, original, assigned=assigned)
     # the entry first: a child that is forked in between can take out what it finds
     entries.append(Entry(owner, name, original, replacement, name not in vars(owner)))
-    _first_originals.setdefault((owner, name), vars(owner).get(name))
     _wrap_object(owner, name, lambda found: replacement)
 
 
@@ -60,5 +57,10 @@ def take_out(entry):
             setattr(entry.owner, entry.name, entry.original)
         return True
     # others may have undone theirs in any order, and ours with it
-    gone = (None if entry.inherited else entry.original, _first_originals[entry.owner, entry.name])
-    return any(entry.found() is original for original in gone)
+    return entry.found() is (None if entry.inherited else entry.original) or is_stock(entry.found())
+
+
+def is_stock(function):
+    """Tell whether ``function`` is one of threading's own."""
+    file = threading.enumerate.__code__.co_filename  # nobody patches that one
+    return getattr(getattr(function, "__code__", None), "co_filename", None) == file

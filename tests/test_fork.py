@@ -78,42 +78,178 @@ seen(in_forked_child(look))
 
 
 def test_fork_by_the_new_thread_itself_while_its_start_is_held():
-    # the forking thread is one whose start is in flight: it lives on in the child as the current thread
+    # the forking thread is one whose start is in flight: in the child it is the current thread
     check(
         LOOKS
         + """
 safethread_patch.install()
-answers = []
+parent, answers, in_flight = os.getpid(), [], []
+class Slow(type(threading.Event())):
+    # the starter comes back late
+    def wait(self, timeout=None):
+        result = super(Slow, self).wait(timeout)
+        if os.getpid() == parent: wait_for(lambda: answers, "the fork is over")
+        return result
 def look():
     current = threading.current_thread()
     if current is not thread: return "current_thread() says %s" % current
     if not thread.is_alive(): return "not alive"
     if hasattr(threading, "get_native_id") and thread.native_id != threading.get_native_id(): return "native_id"
+    if _threads.in_flight or _threads.waiting: return "the child has a start in flight"
     other = threading.Thread(target=int)
     other.start()
     other.join()
-
-class Slow(threading.Thread):
-    # start() has not returned when run() forks
-    def start(self):
-        threading.Thread.start(self)
-def fork(): answers.append(in_forked_child(look))
-thread = Slow(target=fork)
-key = id(thread)
-_threads.in_flight[key] = (thread, -1, threading._active_limbo_lock)
-try: threading.Thread.start(thread)
-except RuntimeError: pass
-else: raise AssertionError("the entry did not hold")
-del _threads.in_flight[key]
-original = _start._threads.in_flight
-class Kept(dict):
-    def __delitem__(self, key):
-        # the starter is slow to take its entry back
-        wait_for(lambda: answers, "the fork is over")
-        dict.__delitem__(self, key)
+    return in_forked_child(lambda: None if thread.is_alive() else "not alive in the grandchild")
+def fork():
+    in_flight.extend(_threads.in_flight.values())
+    answers.append(in_forked_child(look))
+thread = threading.Thread(target=fork)
+vars(thread)["_started" if "_started" in vars(thread) else "_Thread__started"].__class__ = Slow
 thread.start()
 thread.join()
+assert [start[0] for start in in_flight] == [thread]
 seen(answers[0])
+"""
+    )
+
+
+def test_child_has_no_starts_in_flight_and_no_starters_that_wait():
+    check(
+        LOOKS
+        + """
+safethread_patch.install()
+thread = daemon()
+with HeldRegistration(thread) as held:
+    start_in_background(thread)
+    wait_for(lambda: _threads.waiting, "start() waits")
+    assert _threads.in_flight
+    seen(in_forked_child(clean))
+"""
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 7), reason="no at-fork hooks")
+def test_never_started_thread_that_an_older_hook_starts():
+    # on 3.13.0 to 3.13.3 it is refused, before our hook can do anything about it
+    check(
+        LOOKS
+        + """
+never, stay, told = threading.Thread(target=lambda: stay.wait(10)), threading.Event(), []
+def hook():
+    try: never.start()
+    except RuntimeError: told.append("refused")
+os.register_at_fork(after_in_child=hook)
+safethread_patch.install()
+def look():
+    if told:
+        if sys.version_info[:2] == (3, 13): return None
+        return "refused"
+    if not never.is_alive(): return "not alive"
+    stay.set()
+    never.join()
+    if never.is_alive(): return "alive for ever"
+seen(in_forked_child(look))
+"""
+    )
+
+
+def test_start_that_enters_limbo_after_install():
+    # it has passed into the stock start() before install()
+    check(
+        LOOKS
+        + """
+booting, alive = witnessed(HeldBootstrap)
+reached, go = threading.Event(), threading.Event()
+def before():
+    if not reached.is_set():
+        reached.set()
+        go.wait()
+with StandIn(before):
+    start_in_background(booting)
+    reached.wait()
+    safethread_patch.install()
+    go.set()
+    booting.reached.wait()
+seen(in_forked_child(lambda: lie_about(booting, alive)))
+booting.go.set()
+"""
+    )
+
+
+@pytest.mark.skipif(not PY2, reason="later interpreters complete the repair themselves")
+def test_child_of_2_7_3_with_a_dummy_thread():
+    # issue 14308, brought back: the first _DummyThread ended threading's part of the repair
+    check(
+        LOOKS
+        + """
+def stop(self):
+    self._Thread__block.acquire()
+    self._Thread__stopped = True
+    self._Thread__block.notify_all()
+    self._Thread__block.release()
+threading.Thread._Thread__stop = stop
+stay, dummies = threading.Event(), []
+def dummy():
+    dummies.append(threading.current_thread())
+    while True: time.sleep(10)
+def look():
+    alive = [thread for thread in threads if thread.is_alive()]
+    if alive: return "%d alive for ever" % len(alive)
+    return in_forked_child(lambda: threads[0].join())
+for _ in range(5): _threads.low_level.start_new_thread(dummy, ())
+wait_for(lambda: len(dummies) == 5, "the dummies are there")
+threads = [daemon(stay.wait) for _ in range(20)]
+for thread in threads: thread.start()
+err = os.dup(2)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+assert "alive for ever" in in_forked_child(look)
+os.dup2(err, 2)
+safethread_patch.install()
+seen(in_forked_child(look))
+stay.set()
+"""
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13) or sys.version_info >= (3, 13, 4), reason="only there our loop is the first")
+def test_one_stubborn_thread_does_not_spoil_the_repair_of_the_others():
+    check(
+        LOOKS
+        + """
+class Stubborn(threading.Thread):
+    armed = False
+    def __setattr__(self, name, value):
+        if self.armed: raise ZeroDivisionError
+        threading.Thread.__setattr__(self, name, value)
+threads = [Stubborn() if index % 2 else threading.Thread() for index in range(20)]
+Stubborn.armed = True
+safethread_patch.install()
+def look():
+    for thread in threads[::2]:
+        thread.start()
+        thread.join()
+seen(in_forked_child(look))
+"""
+    )
+
+
+@pytest.mark.skipif(not PY2, reason="later interpreters know all threads in the child")
+def test_join_is_put_in_once():
+    check(
+        LOOKS
+        + """
+from safethread_patch import _install
+safethread_patch.install()
+def look():
+    names = [entry.name for entry in _install._entries]
+    if names.count("join") != 1: return str(names)
+seen(in_forked_child(look))
+seen(in_grandchild(look))
+def uninstalled():
+    stock = vars(threading.Thread)["join"].__wrapped__ if hasattr(threading.Thread.join, "__wrapped__") else None
+    if not safethread_patch.uninstall(): return "not uninstalled"
+    if vars(threading.Thread)["join"].__code__.co_filename.endswith("_fork.py"): return "join is left"
+seen(in_forked_child(uninstalled))
 """
     )
 

@@ -250,6 +250,114 @@ def test_ours_over_theirs():
         Thread.start = stock
 
 
+def test_inert_under_theirs():
+    # the thread is held in limbo, and start() does not wait
+    check(
+        """
+safethread_patch.install()
+ours = vars(threading.Thread)["start"]
+def theirs(self): return ours(self)
+threading.Thread.start = theirs
+warnings.simplefilter("ignore")
+assert safethread_patch.uninstall() is False
+thread = daemon()
+with HeldRegistration(thread):
+    thread.start()
+    assert thread in threading._limbo and not _threads.in_flight
+"""
+    )
+
+
+def test_uninstall_after_others_have_undone_theirs_in_any_order():
+    stock = methods()[0]
+    Thread.start = wrapper_over(stock)
+    safethread_patch.install()
+    Thread.start = stock  # they undo theirs, and ours with it
+    assert safethread_patch.uninstall() is True
+
+    safethread_patch.install()
+    ours = methods()[0]
+    Thread.start = wrapper_over(ours)
+    uninstall_with_warning()
+    safethread_patch.install()
+    Thread.start = ours
+    assert safethread_patch.uninstall() is True
+    assert methods()[0] is stock
+
+
+def test_contexts_of_two_threads_do_not_uninstall_each_other():
+    check(
+        """
+if hasattr(sys, "setswitchinterval"): sys.setswitchinterval(1e-6)
+else: sys.setcheckinterval(1)
+safethread_patch.install()
+safethread_patch.uninstall()
+failed, done = [], []
+def loop():
+    for _ in range(300):
+        with safethread_patch.installed():
+            if not safethread_patch.is_installed(): failed.append(1)
+    done.append(1)
+for _ in range(4): daemon(loop).start()
+wait_for(lambda: len(done) == 4, "all are done")
+assert not failed, len(failed)
+assert not safethread_patch.is_installed()
+"""
+    )
+
+
+@pytest.mark.parametrize("callable", ["Callable()", "functools.partial(note, 1)"])
+def test_original_that_cannot_be_bound(callable):
+    check(
+        """
+import functools
+noted = []
+def note(*args): noted.append(args)
+class Callable(object):
+    def __call__(self, *args): noted.append(args)
+threading.Thread.start = %s
+def noted_by_start():
+    del noted[:]
+    threading.Thread().start()
+    return [len(args) for args in noted]
+stock = noted_by_start()
+with safethread_patch.installed():
+    assert noted_by_start() == stock
+"""
+        % callable
+    )
+
+
+def test_install_by_a_raw_thread_leaves_no_thread():
+    check(
+        """
+_threads.low_level.start_new_thread(safethread_patch.install, ())
+wait_for(safethread_patch.is_installed, "installed")
+assert threading.enumerate() == [threading.current_thread()]
+"""
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 7), reason="no at-fork hooks")
+def test_interrupted_install_registers_its_hooks_the_next_time():
+    check(
+        """
+register, calls = os.register_at_fork, []
+def interrupted(**hooks):
+    if "safethread_patch" in (getattr(hooks.get("after_in_child"), "__module__", None) or ""):
+        calls.append(hooks)
+        if len(calls) == 1: raise KeyboardInterrupt
+    register(**hooks)
+os.register_at_fork = interrupted
+try: safethread_patch.install()
+except KeyboardInterrupt: pass
+else: raise AssertionError
+assert safethread_patch.install() and safethread_patch.uninstall() and safethread_patch.install()
+assert len(calls) == 2
+"""
+    )
+
+
 def test_original_that_is_no_function_is_bound():
     # a wrapt wrapper that is called from the class's dict sees no instance
     import wrapt
@@ -299,6 +407,15 @@ def test_status(patched):
     assert status["fork"] == ("os.register_at_fork" if sys.version_info >= (3, 7) else "threading._after_fork")
     assert set(["unregistered-start", "double-start"]) <= set(status["defects"])
     assert status["others"] == {}
+
+
+def test_status_with_another_patch_of_init():
+    original = Thread.__init__
+    Thread.__init__ = lambda self, *args, **kwargs: original(self, *args, **kwargs)
+    try:
+        assert safethread_patch.status()["others"] == {}
+    finally:
+        Thread.__init__ = vars(Thread).get("__no_such__", original)
 
 
 # interpreters that lack something

@@ -1,5 +1,6 @@
 """The start side: registered when start() returns, one winner, and never worse than stock."""
 import platform
+import re
 import sys
 
 import pytest
@@ -100,6 +101,192 @@ for _ in range(2000):
 clean()
 """
     )
+
+
+# Held without a stand-in for the lock: on Python 2 the starter then blocks on a lock without a timeout
+
+SET_AND_HOLD = """
+reached, go = threading.Event(), threading.Event()
+class SetAndHold(type(threading.Event())):
+    # the new thread has said that it runs, and is held right behind it
+    def set(self):
+        type(go).set(self)
+        reached.set()
+        go.wait()
+
+def held_after_set(thread):
+    thread.daemon = True
+    vars(thread)["_started" if "_started" in vars(thread) else "_Thread__started"].__class__ = SetAndHold
+    return thread
+
+class Overridden(threading.Thread):
+    def run(self): pass
+"""
+
+
+@pytest.mark.parametrize("cls", ["threading.Thread", "Overridden"])
+def test_uninstall_lets_no_starter_hang(cls):
+    check(
+        SET_AND_HOLD
+        + """
+safethread_patch.install()
+thread = held_after_set(%s())
+told = start_in_background(thread)
+wait_for(lambda: _threads.waiting, "start() waits")
+assert safethread_patch.uninstall()
+go.set()
+wait_for(lambda: told == ["ok"], "start() returns")
+thread.join()
+clean()
+"""
+        % cls
+    )
+
+
+@pytest.mark.parametrize("cls", ["threading.Thread", "Overridden"])
+def test_thread_that_registers_before_the_waiter_is_up(cls):
+    check(
+        SET_AND_HOLD
+        + """
+safethread_patch.install()
+thread, Lock = held_after_set(%s()), threading.Lock
+def lock():
+    # the starter has seen the thread in limbo, and makes the lock to wait on
+    threading.Lock = Lock
+    go.set()
+    wait_for(lambda: thread not in threading._limbo and not thread.is_alive(), "it has come and gone")
+    return Lock()
+def arm():
+    reached.wait()
+    threading.Lock = lock
+thread_of_start = start_in_background(thread)
+arm()
+if not _threads.waiting: wait_for(lambda: thread_of_start, "start() returns")
+go.set()
+wait_for(lambda: thread_of_start == ["ok"], "start() returns")
+threading.Lock = Lock
+clean()
+"""
+        % cls
+    )
+
+
+@pytest.mark.parametrize("hook", ["settrace", "setprofile"])
+@pytest.mark.parametrize("flag", ["-u", "-O"])
+def test_starter_does_not_wait_for_a_trace_hook(hook, flag):
+    # the hook wants a lock that the starter holds
+    check(
+        """
+safethread_patch.install()
+lock = threading.Lock()
+def hook(frame, event, arg):
+    if frame.f_code.co_name == "run":
+        with lock: pass
+threading.%s(hook)
+for _ in range(100):
+    thread = daemon(int)
+    with lock: thread.start()
+    thread.join()
+clean()
+"""
+        % hook,
+        flags=[flag],
+    )
+
+
+# Subclasses of all kinds
+
+
+@pytest.mark.parametrize("value", ["threading.Event()", "True", "[1]"])
+@pytest.mark.parametrize("name", ["_Thread__stopped", "_stopped", "_is_stopped"])
+def test_subclass_attribute_that_is_named_like_a_private_one(name, value):
+    # on Python 2 a subclass called Thread has self.__stopped where threading has its own
+    check(
+        """
+ran = []
+class Stoppable(threading.Thread):
+    def __init__(self):
+        threading.Thread.__init__(self)
+        self.%s = %s
+    def run(self): ran.append(1)
+safethread_patch.install()
+thread = Stoppable()
+with HeldRegistration(thread) as held:
+    held.release_when_start_waits()
+    thread.start()
+wait_for(lambda: ran and thread not in threading._active.values(), "run() is over")
+clean()
+"""
+        % (name, value)
+    )
+
+
+def test_thread_that_starts_itself_anew_in_run():
+    check(
+        """
+ran = []
+class Again(threading.Thread):
+    def run(self):
+        ran.append(1)
+        if len(ran) == 1:
+            threading.Thread.__init__(self)
+            self.start()
+safethread_patch.install()
+thread = Again()
+# its first starter has not come back yet
+_threads.in_flight[id(thread)] = (thread, -1, threading._active_limbo_lock)
+original = _threads.in_flight.setdefault
+try: thread.start()
+except RuntimeError: pass
+else: raise AssertionError("the entry did not hold")
+def first():
+    _threads.in_flight.clear()
+    thread.start()
+for _ in range(100):
+    del ran[:]
+    thread = Again()
+    thread.start()
+    wait_for(lambda: len(ran) == 2, "it has run twice")
+"""
+    )
+
+
+def test_hash_that_fails_once_run_has_begun():
+    check(
+        """
+class Keyed(threading.Thread):
+    key = 1
+    def __hash__(self): return hash(self.key)
+    def __eq__(self, other): return self is other
+    def run(self): Keyed.key = []
+safethread_patch.install()
+thread, other = Keyed(), HeldBootstrap()
+start_in_background(other)
+other.reached.wait()  # so that limbo is not empty
+thread.start()
+other.go.set()
+wait_for(lambda: not thread.is_alive() and not _threads.in_flight, "it is over")
+"""
+    )
+
+
+@pytest.mark.skipif(not PY2, reason="3.x has no verbose threads")
+def test_verbose_threads_say_what_they_said():
+    from conftest import python
+
+    code = """
+if %r: safethread_patch.install()
+thread = threading.Thread(target=int, name="talker", verbose=True)
+thread.start()
+thread.join()
+"""
+    stock, patched = python(code % False), python(code % True)
+    lines = []
+    for ended in (stock, patched):
+        # join() says that it waits only if it has to
+        found = re.sub("[0-9]{6,}", "IDENT", ended.err).splitlines()
+        lines.append(sorted(line for line in found if "waiting until" not in line))
+    assert len(lines[0]) >= 4 and lines[0] == lines[1]
 
 
 # Threads that die before run()
