@@ -147,17 +147,19 @@ def _wait_until_registered(thread):
         return
     lock = threading.Lock()  # looked up when called, like sleep: a greenlet must not block its own hub
     lock.acquire()
-    _threads.waiting[id(thread)] = lock
     try:
+        # a thread that starts itself anew has two starters for a moment: the second one can only poll
+        first = _threads.waiting.setdefault(id(thread), lock) is lock
         # a look after the lock is in its place: the thread may have announced itself just before
-        if _threads.is_in_limbo(thread) and _will_announce(thread):
+        if first and _threads.is_in_limbo(thread) and _will_announce(thread):
             lock.acquire()
         for pause in PAUSES:
             if not _threads.is_in_limbo(thread) or _will_not_register(thread):
                 return
             _pause(lock, pause)
     finally:
-        _threads.waiting.pop(id(thread), None)
+        if _threads.waiting.get(id(thread)) is lock:
+            _threads.waiting.pop(id(thread), None)
 
 
 def _will_not_register(thread):

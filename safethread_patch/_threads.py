@@ -73,8 +73,8 @@ def owns_limbo_lock():
 # By version -----------------------------------------------------------------------------------------
 #
 #   is_started(thread)      the new thread has said that it runs
-#   is_dead(thread)         the new thread has ended, even if it died before it registered; surely so,
-#                           for subclasses have attributes of the same names, with other meanings
+#   is_dead(thread)         the new thread has ended, even if it died before it registered; surely so, for a
+#                           subclass may use one of these names for itself, or start itself anew
 #   make_stopped(thread)    from now on not alive, join() returns, start() raises
 #   make_unstarted(thread)  from now on not alive, join() raises, start() works
 #   unstop_unstarted()      make_unstarted() for all that this interpreter's fork wrongly stopped
@@ -143,7 +143,8 @@ else:
         def is_dead(thread):
             # the interpreter releases this lock when the thread's state is deleted (issue 18808)
             lock = thread._tstate_lock
-            return thread._is_stopped is True if lock is None else not lock.locked()
+            stopped = thread._is_stopped is True if lock is None else not lock.locked()
+            return stopped and thread.ident not in sys._current_frames()
 
         def make_stopped(thread):
             thread._started = _new_event(True)
