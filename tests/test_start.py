@@ -171,6 +171,59 @@ clean()
     )
 
 
+@pytest.mark.parametrize("cls", ["threading.Thread", "Overridden"])
+def test_start_does_not_wait_for_run_to_end(cls):
+    check(
+        SET_AND_HOLD
+        + """
+safethread_patch.install()
+stay = threading.Event()
+Overridden.run = lambda self: stay.wait()
+thread = held_after_set(%s(target=stay.wait))
+told = start_in_background(thread)
+wait_for(lambda: _threads.waiting, "start() waits")
+go.set()
+wait_for(lambda: told == ["ok"], "start() returns")
+stay.set()
+thread.join()
+clean()
+"""
+        % cls
+    )
+
+
+def test_interrupt_while_somebody_holds_the_limbo_lock():
+    check(
+        """
+signal.signal(signal.SIGINT, signal.default_int_handler)
+safethread_patch.install()
+lock = threading._active_limbo_lock
+class SetAndLock(type(threading.Event())):
+    # the new thread finds the lock taken when it wants to register
+    def set(self):
+        taken = []
+        _threads.low_level.start_new_thread(lambda: taken.append(lock.acquire()) or release.wait() and lock.release(), ())
+        wait_for(lambda: taken, "the lock is taken")
+        super(SetAndLock, self).set()
+release = threading.Event()
+def interrupt():
+    wait_for(lambda: _threads.waiting, "start() waits")
+    os.kill(os.getpid(), signal.SIGINT)
+    wait_for(lambda: interrupted, "KeyboardInterrupt comes")
+interrupted = []
+thread = daemon()
+vars(thread)["_started" if "_started" in vars(thread) else "_Thread__started"].__class__ = SetAndLock
+_threads.low_level.start_new_thread(interrupt, ())
+try: thread.start()
+except KeyboardInterrupt: interrupted.append(1)
+release.set()
+assert interrupted
+thread.join()
+clean()
+"""
+    )
+
+
 @pytest.mark.parametrize("hook", ["settrace", "setprofile"])
 @pytest.mark.parametrize("flag", ["-u", "-O"])
 def test_starter_does_not_wait_for_a_trace_hook(hook, flag):
@@ -489,6 +542,27 @@ safethread_patch.install()
 thread, alive = witnessed(HeldBootstrap)
 first = start_in_background(thread)
 thread.reached.wait()
+try: thread.start()
+except RuntimeError as error: assert str(error) == SECOND, error
+else: raise AssertionError
+thread.go.set()
+wait_for(lambda: first, "the first start() returns")
+thread.join()
+assert first == ["ok"] and alive == [True]
+clean()
+"""
+    )
+
+
+def test_second_start_is_refused_whatever_happens_to_the_limbo_lock():
+    check(
+        DOUBLE
+        + """
+safethread_patch.install()
+thread, alive = witnessed(HeldBootstrap)
+with StandIn(lambda: None):
+    first = start_in_background(thread)
+    thread.reached.wait()
 try: thread.start()
 except RuntimeError as error: assert str(error) == SECOND, error
 else: raise AssertionError
