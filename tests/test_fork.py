@@ -153,6 +153,52 @@ seen(in_forked_child(look))
     )
 
 
+def test_thread_that_knows_its_ident_but_has_not_said_that_it_runs():
+    check(
+        LOOKS
+        + """
+safethread_patch.install()
+reached, go = threading.Event(), threading.Event()
+class HeldSet(type(threading.Event())):
+    def set(self):
+        reached.set()
+        go.wait()
+        super(HeldSet, self).set()
+thread, alive = witnessed()
+vars(thread)["_started" if "_started" in vars(thread) else "_Thread__started"].__class__ = HeldSet
+start_in_background(thread)
+reached.wait()
+assert thread.ident is not None
+def look():
+    if thread.ident is not None: return "ident %s" % thread.ident
+    if getattr(thread, "native_id", None) is not None: return "native_id %s" % thread.native_id
+    return lie_about(thread, alive)
+seen(in_forked_child(look))
+go.set()
+"""
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 7), reason="no at-fork hooks")
+def test_start_that_enters_limbo_between_the_before_hooks_and_the_fork():
+    # before-fork hooks run newest first: an older one runs after ours
+    check(
+        LOOKS
+        + """
+booting, alive = witnessed(HeldBootstrap)
+parent = os.getpid()
+def before():
+    if os.getpid() == parent and not booting.reached.is_set():
+        start_in_background(booting)
+        booting.reached.wait()
+os.register_at_fork(before=before)
+safethread_patch.install()
+seen(in_forked_child(lambda: lie_about(booting, alive)))
+booting.go.set()
+"""
+    )
+
+
 def test_start_that_enters_limbo_after_install():
     # it has passed into the stock start() before install()
     check(

@@ -11,6 +11,7 @@ import pytest
 from conftest import PY2, check, run
 
 import safethread_patch
+from safethread_patch import _install
 
 Thread = threading.Thread
 
@@ -235,6 +236,8 @@ def test_ours_under_theirs_under_ours_again():
     assert methods()[0] is theirs
     Thread.start = ours
     assert safethread_patch.install() is True
+    names = [entry.name for entry in _install._entries]
+    assert len(names) == len(set(names))  # and not two layers of ours
     assert safethread_patch.uninstall() is True
     assert methods() == stock
 
@@ -253,13 +256,15 @@ def test_ours_over_theirs():
 def test_inert_under_theirs():
     # the thread is held in limbo, and start() does not wait
     check(
-        """
+        deadline=30,
+        code="""
 safethread_patch.install()
 ours = vars(threading.Thread)["start"]
 def theirs(self): return ours(self)
 threading.Thread.start = theirs
 warnings.simplefilter("ignore")
 assert safethread_patch.uninstall() is False
+_start.PAUSES[:] = [60]
 thread = daemon()
 with HeldRegistration(thread):
     thread.start()
