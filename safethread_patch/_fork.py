@@ -22,14 +22,15 @@ def repair_child(suspects):
             suspects.append(start[0])
             _threads.in_flight.pop(key, None)
     _threads.waiting.clear()
-    current = _threads.current()
+    # the current thread, and what at-fork hooks older than ours have started
+    alive = list(threading._active.values())
     for thread in suspects:
-        if thread is not None and thread is not current:
+        if thread is not None and not any(other is thread for other in alive):
             _quietly(_threads.repair, thread)
     if _facts.CHILD_STOPS_UNSTARTED:
         _quietly(_threads.unstop_unstarted)
-    if _facts.CHILD_KEEPS_NATIVE_ID and current is not None:
-        _quietly(current._set_native_id)
+    if _facts.CHILD_KEEPS_NATIVE_ID:
+        _quietly(_threads.renew_native_id)
 
 
 def _quietly(function, *args):

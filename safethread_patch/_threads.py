@@ -28,9 +28,11 @@ low_level = _thread
 LOCK_TYPE = _thread.LockType
 
 
-def current():
-    """Return the calling thread's Thread or None; unlike current_thread() it makes none up."""
-    return threading._active.get(low_level.get_ident())
+def renew_native_id():
+    """Give the calling thread the native_id that it has in this process, if it is a Thread."""
+    current = threading._active.get(low_level.get_ident())  # current_thread() could make one up
+    if current is not None:
+        current._set_native_id()
 
 
 #: The process that was last patched or repaired, so that a child knows that its repair is still to come.
