@@ -21,6 +21,7 @@ import safethread_patch
 from safethread_patch import _start, _threads
 from safethread_patch._defects._hold import *
 
+signal.alarm(300)  # the end of a hang also if pytest is not there to end it
 warm_up()
 
 def bring_back_issue_18418():
