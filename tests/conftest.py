@@ -32,6 +32,9 @@ def bring_back_issue_18418():
     threading._dangling = Nothing()
     threading._enumerate = lambda: list(threading._active.values())
 
+def started_event(thread):
+    return vars(thread)["_started" if "_started" in vars(thread) else "_Thread__started"]
+
 def clean():
     assert not _threads.in_flight, _threads.in_flight
     assert not _threads.waiting, _threads.waiting

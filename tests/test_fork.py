@@ -3,7 +3,7 @@ import platform
 import sys
 
 import pytest
-from conftest import PY2, check
+from conftest import PY2, check, python
 
 pytestmark = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no os.fork")
 
@@ -104,7 +104,7 @@ def fork():
     in_flight.extend(_threads.in_flight.values())
     answers.append(in_forked_child(look))
 thread = threading.Thread(target=fork)
-vars(thread)["_started" if "_started" in vars(thread) else "_Thread__started"].__class__ = Slow
+started_event(thread).__class__ = Slow
 thread.start()
 thread.join()
 assert [start[0] for start in in_flight] == [thread]
@@ -165,7 +165,7 @@ class HeldSet(type(threading.Event())):
         go.wait()
         super(HeldSet, self).set()
 thread, alive = witnessed()
-vars(thread)["_started" if "_started" in vars(thread) else "_Thread__started"].__class__ = HeldSet
+started_event(thread).__class__ = HeldSet
 start_in_background(thread)
 reached.wait()
 assert thread.ident is not None
@@ -401,8 +401,6 @@ stubborn.go.set()
 friendly.go.set()
 print("done")
 """
-    from conftest import python
-
     ended = python(code)
     assert (ended.status, ended.out) == (0, "done\n"), ended
     if sys.version_info >= (3, 13):  # before, CPython's own part writes about the same error
@@ -423,7 +421,7 @@ finished.start()
 finished.join()
 unstarted, alive = witnessed()
 def locks_of(thread):
-    event = vars(thread).get("_started") or vars(thread)["_Thread__started"]
+    event = started_event(thread)
     yield vars(event).get("_cond") or vars(event)["_Event__cond"]
     for name in ("_block", "_Thread__block"):
         if name in vars(thread): yield vars(thread)[name]
