@@ -17,6 +17,10 @@ AT_FORK_HOOKS = hasattr(os, "register_at_fork")
 #: Python 2 locks know no timeout, and a signal does not interrupt them.
 TIMED_LOCKS = VERSION >= (3, 2)
 
+#: Then every list, dict and closure cell has a lock, which may be handed over to a thread that has waited
+#: for it long. A fork in that moment leaves it locked in the child, by a thread that is gone.
+FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
+
 #: What a second start() is told.
 STARTED_TWICE = "thread already started" if VERSION < (2, 7) else "threads can only be started once"
 

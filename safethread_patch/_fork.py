@@ -16,14 +16,9 @@ def repair_child(suspects):
     ``suspects``: threads to look at besides those whose start is known to have been in flight.
     """
     _threads.enter_process()
-    suspects = list(suspects)
-    for key, start in list(_threads.in_flight.items()):
-        if _threads.is_copied_by_fork(start):
-            suspects.append(start[0])
-            _threads.in_flight.pop(key, None)
-    _threads.waiting.clear()
+    suspects = _threads.take_copied_starts() + list(suspects)
     # the current thread, and what at-fork hooks older than ours have started
-    alive = list(threading._active.values())
+    alive = _threads.values_of(threading._active)
     for thread in suspects:
         if thread is not None and not any(other is thread for other in alive):
             _quietly(_threads.repair, thread)
@@ -40,27 +35,31 @@ def _quietly(function, *args):
         pass
 
 
-def make_at_fork_hooks(active):
-    """Return two hooks for ``os.register_at_fork``, ``before`` and ``after_in_child``.
+# For os.register_at_fork. They cannot be taken back, and are inert while the patch is not installed.
 
-    They cannot be taken back, and are inert while ``active`` is empty.
+_forking = threading.local()
+
+
+def before():
+    """Note who is in limbo: after the fork it is too late, for threading has cleared it then.
+
+    Those whose start is not known to be in flight matter: it began before install(), or was left by
+    Ctrl-C, or is none of ours.
     """
-    in_limbo = []
-
-    def before():
-        # Threads in limbo whose start is not known to be in flight: it began before install(), or was left
-        # by Ctrl-C, or is none of ours. After the fork it is too late: threading has cleared limbo then.
-        if active:
-            in_limbo[:] = [weakref.ref(thread) for thread in list(threading._limbo.values())]
-
-    def after_in_child():
-        if active:
-            repair_child(ref() for ref in in_limbo)
-
-    return before, after_in_child
+    if _threads.active:
+        _forking.in_limbo = [weakref.ref(thread) for thread in _threads.values_of(threading._limbo)]
 
 
-def make_after_fork(original, active, put_join):
+def after_in_child():
+    """Repair the current process, a forked child."""
+    if _threads.active:
+        repair_child(ref() for ref in getattr(_forking, "in_limbo", ()))
+
+
+# Before 3.7
+
+
+def make_after_fork(original, put_join):
     """Return the function that takes the place of ``original``, ``threading._after_fork`` before 3.7.
 
     The interpreter looks it up by name in every child, whatever forked. ``put_join()`` puts make_join()'s
@@ -68,9 +67,9 @@ def make_after_fork(original, active, put_join):
     """
 
     def _after_fork():
-        if not active:
+        if not _threads.active:
             return original()
-        suspects = list(threading._limbo.values())
+        suspects = _threads.values_of(threading._limbo)
         if _facts.CHILD_FORGETS_ENDED:
             _quietly(_threads.complete_dummies)
         try:
@@ -83,7 +82,7 @@ def make_after_fork(original, active, put_join):
     return _after_fork
 
 
-def make_join(original, active):
+def make_join(original):
     """Return the function that takes the place of ``original``, Thread.join, in a forked child only.
 
     To see that a thread has ended, the stock join() takes a lock of the thread, which another join() may
@@ -91,7 +90,7 @@ def make_join(original, active):
     """
 
     def join(self, timeout=None):
-        if active and _threads.is_stopped(self) and _threads.is_started(self):
+        if _threads.active and _threads.is_stopped(self) and _threads.is_started(self):
             return None
         return original(self, timeout)
 

@@ -21,16 +21,13 @@ class SafeThreadWarning(UserWarning):
     """
 
 
-#: Not empty while installed: what was put in place does its work only then.
-_active = []
-
 #: What was put in place and has not been taken out again.
 _entries = []
 
 #: The open contexts of installed(), if it was the first of them that installed.
 _contexts = []
 
-#: The at-fork hooks, once they are registered. They cannot be taken back.
+#: Not empty once the at-fork hooks are registered. They cannot be taken back.
 _hooks = []
 
 #: A lock for each process, by pid: a child may be forked while another thread is in install().
@@ -75,7 +72,7 @@ def uninstall():
     .. versionadded:: 0.1
     """
     with _lock():
-        was_there = bool(_active or _entries)
+        was_there = bool(_threads.active or _entries)
         in_the_way = _uninstall()
     _warn(in_the_way)
     return was_there and not in_the_way
@@ -86,7 +83,7 @@ def is_installed():
 
     .. versionadded:: 0.1
     """
-    return bool(_active)
+    return bool(_threads.active)
 
 
 @contextmanager
@@ -160,32 +157,31 @@ def _owner(name):
 
 
 def _install():
-    if _active:
+    if _threads.active:
         return False
     _uninstall()  # what a later patch kept in place may be free by now
     try:
         if _facts.FORK and not _facts.AT_FORK_HOOKS:
-            _put(threading, "_after_fork", lambda *args: _fork.make_after_fork(*args, put_join=_put_join))
+            _put(threading, "_after_fork", lambda original: _fork.make_after_fork(original, _put_join))
         if _facts.PY2:
             if __debug__:  # under -O nobody calls it
-                _put(threading.Thread, "_note", _start.make_note)
-            _put(_owner("_Thread__stop"), "_Thread__stop", _start.make_stop)
-        _put(_owner("run"), "run", _start.make_run)
-        _put(_owner("start"), "start", _start.make_start)
+                _put(threading.Thread, "_note", _start.over(_start._note))
+            _put(_owner("_Thread__stop"), "_Thread__stop", _start.over(_start.__stop))
+        _put(_owner("run"), "run", _start.over(_start.run))
+        _put(_owner("start"), "start", _start.over(_start.start))
         if _facts.FORK and _facts.AT_FORK_HOOKS and not _hooks:
-            before, after_in_child = _fork.make_at_fork_hooks(_active)
-            os.register_at_fork(before=before, after_in_child=after_in_child)
-            _hooks.extend([before, after_in_child])
+            os.register_at_fork(before=_fork.before, after_in_child=_fork.after_in_child)
+            _hooks.append(True)
     except BaseException:
         _uninstall()
         raise
     _threads.enter_process()
-    _active.append(True)
+    _threads.active.append(True)
     return True
 
 
 def _put(owner, name, make):
-    _ledger.put(_entries, owner, name, lambda original: make(original, _active))
+    _ledger.put(_entries, owner, name, make)
 
 
 def _put_join():
@@ -195,7 +191,7 @@ def _put_join():
 
 def _uninstall():
     """Take out what is still ours; return what is in the way of the rest, in words."""
-    del _active[:], _contexts[:]
+    del _threads.active[:], _contexts[:]
     # the latest first: with ours over another tool's over ours, each finds what it replaced; and once more,
     # for one that the others had already taken out with theirs
     for _ in range(2):

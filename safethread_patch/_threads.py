@@ -13,14 +13,24 @@ try:
 except ImportError:  # Python 2
     import thread as _thread
 
-#: Starts in flight: ``id(thread): (thread, ident of the starter, the limbo lock of its process)``.
-#: By id, because a subclass may be unhashable, and must then fail as on stock. The last item tells a
-#: start of this process from one that a fork copied: threading makes a new lock in every child, in an
-#: at-fork hook that is older than any which uses threading. (A pid would cost each start a system call.)
-in_flight = {}
 
-#: Starters that wait: ``id(thread): the lock whose release wakes the starter``.
-waiting = {}
+class Starts(object):
+    """The two tables of starts. A child gets new ones: the old ones may be locked, see _facts.FREE_THREADED."""
+
+    def __init__(self):
+        #: ``id(thread): (thread, ident of the starter, the limbo lock of its process)``. By id, because a
+        #: subclass may be unhashable, and must then fail as on stock. The last item tells a start of this
+        #: process from one that a fork copied: threading makes a new lock in every child, in an at-fork
+        #: hook that is older than any which uses threading. (A pid would cost each start a system call.)
+        self.in_flight = {}
+        #: Starters that wait: ``id(thread): the lock whose release wakes the starter``.
+        self.waiting = {}
+
+
+starts = Starts()
+
+#: Not empty while installed: what was put in place does its work only then.
+active = []
 
 #: Looked up in here when called, or gevent's greenlets would be one thread.
 low_level = _thread
@@ -54,12 +64,39 @@ def is_copied_by_fork(start):
     return start[2] is not threading._active_limbo_lock
 
 
+def take_copied_starts():
+    """Return the threads whose start may have been copied by a fork, and forget the starts; for a child."""
+    copied, ours = [], {}
+    if _facts.FREE_THREADED:  # the table may be locked
+        copied = list(threading._dangling)
+    else:
+        for start in values_of(starts.in_flight):
+            if is_copied_by_fork(start):
+                copied.append(start[0])
+            else:  # by a thread that an at-fork hook older than ours has started
+                ours[id(start[0])] = start
+    starts.in_flight, starts.waiting = ours, {}
+    return copied
+
+
+def values_of(table):
+    """Return the values of a dict that other threads change.
+
+    A free-threaded build does not lock it, if the values are Threads, or others that have weak references.
+    """
+    while True:
+        try:
+            return [value for value in table.values()]  # list() would always lock it
+        except RuntimeError:  # changed in the middle of it
+            pass
+
+
 def is_in_limbo(thread):
     """Tell whether ``thread`` is being started: it is neither registered nor dead.
 
     By identity, and never by ``in``: a subclass's __hash__ and __eq__ may fail once its run() has begun.
     """
-    return any(other is thread for other in list(threading._limbo.values()))
+    return any(other is thread for other in values_of(threading._limbo))
 
 
 def owns_limbo_lock():
@@ -115,7 +152,7 @@ if _facts.VERSION < (3, 4):
 
         Without it the first one ends that part with an AttributeError (issue 14308, healed in 2.7.4).
         """
-        for thread in list(threading._active.values()):
+        for thread in values_of(threading._active):
             if not hasattr(thread, _BLOCK):
                 setattr(thread, _BLOCK, threading.Condition(threading.Lock()))
 
@@ -174,14 +211,16 @@ else:
             pass  # the interpreter has marked the handles of all threads that are gone as done
 
         def make_unstarted(thread):
-            thread._started = _new_event(False)
-            _unstop(thread)
-            _forget_ids(thread)
+            if _unstop(thread):
+                thread._started = _new_event(False)
+                _forget_ids(thread)
 
         def _unstop(thread):
             handle = getattr(thread, _HANDLE)
-            if not is_started(thread) and handle.is_done():
-                setattr(thread, _HANDLE, type(handle)())
+            if is_started(thread) or not handle.is_done():
+                return False
+            setattr(thread, _HANDLE, type(handle)())
+            return True
 
 
 def unstop_unstarted():

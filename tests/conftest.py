@@ -36,8 +36,8 @@ def started_event(thread):
     return vars(thread)["_started" if "_started" in vars(thread) else "_Thread__started"]
 
 def clean():
-    assert not _threads.in_flight, _threads.in_flight
-    assert not _threads.waiting, _threads.waiting
+    assert not _threads.starts.in_flight, _threads.starts.in_flight
+    assert not _threads.starts.waiting, _threads.starts.waiting
     assert not threading._limbo, threading._limbo
 """
 

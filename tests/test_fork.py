@@ -95,13 +95,13 @@ def look():
     if current is not thread: return "current_thread() says %s" % current
     if not thread.is_alive(): return "not alive"
     if hasattr(threading, "get_native_id") and thread.native_id != threading.get_native_id(): return "native_id"
-    if _threads.in_flight or _threads.waiting: return "the child has a start in flight"
+    if _threads.starts.in_flight or _threads.starts.waiting: return "the child has a start in flight"
     other = threading.Thread(target=int)
     other.start()
     other.join()
     return in_forked_child(lambda: None if thread.is_alive() else "not alive in the grandchild")
 def fork():
-    in_flight.extend(_threads.in_flight.values())
+    in_flight.extend(_threads.starts.in_flight.values())
     answers.append(in_forked_child(look))
 thread = threading.Thread(target=fork)
 started_event(thread).__class__ = Slow
@@ -121,8 +121,8 @@ safethread_patch.install()
 thread = daemon()
 with HeldRegistration(thread) as held:
     start_in_background(thread)
-    wait_for(lambda: _threads.waiting, "start() waits")
-    assert _threads.in_flight
+    wait_for(lambda: _threads.starts.waiting, "start() waits")
+    assert _threads.starts.in_flight
     seen(in_forked_child(clean))
 """
     )
@@ -454,13 +454,16 @@ os._exit(0)
 STORM = """
 SECONDS = %(seconds)r
 LOOK = %(look)r
-FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
+import select
+from safethread_patch._facts import FREE_THREADED
+read, write = os.pipe()
+if FREE_THREADED: os.register_at_fork(after_in_child=lambda: os.write(write, b"."))
 switch = getattr(sys, "setswitchinterval", None)
 switch(1e-6) if switch else sys.setcheckinterval(1)
 
 def storm():
     # three starters, and a forker that looks at their latest threads from a child
-    latest, over = [[None, 0] for _ in range(3)], []
+    latest, over = [[None, 0, None] for _ in range(3)], []
     def start(mine):
         while not over:
             thread, alive = witnessed()
@@ -471,26 +474,29 @@ def storm():
     # Threads: one that is none can hang a child of 3.13+ on stock, because its _DummyThread takes the
     # registry's lock when it is finalised, before any at-fork hook
     for mine in latest:
-        starter = threading.Thread(target=start, args=(mine,))
-        starter.daemon = True
-        starter.start()
+        mine[2] = threading.Thread(target=start, args=(mine,))
+        mine[2].daemon = True
+        mine[2].start()
     def look():
-        for found, _ in latest:
+        for found, _, _ in latest:
             if found is not None:
                 thread, alive = found
                 lie = zombie(thread) if LOOK == "zombie" else lie_about(thread, alive if not thread.is_alive() else [True])
                 if lie: return lie
     forks, lies = 0, []
     deadline = time.time() + SECONDS
-    while time.time() < deadline:
+    while time.time() < deadline or forks <= 20:
         lie = in_forked_child(look)
         forks += 1
-        if lie: lies.append(lie)
+        if FREE_THREADED and not (select.select([read], [], [], 0)[0] and os.read(read, 1)):
+            # it does not get through threading's own at-fork hook, and so on stock too: the lock of the set
+            # of all threads was being handed over at the fork
+            print(lie, "in stock code")
+        elif lie: lies.append(lie)
     over.append(1)
+    for mine in latest: mine[2].join()
     for lie in sorted(set(lies)): print(lies.count(lie), "times", lie)
-    # on stock, too, an object whose lock the free-threaded build was handing over at the fork stays locked
-    known = 0 if not FREE_THREADED else lies.count("the child hangs")
-    print({"starts": sum(starts for _, starts in latest), "forks": forks, "lies": len(lies) - known})
+    print({"starts": sum(mine[1] for mine in latest), "forks": forks, "lies": len(lies)})
 from safethread_patch._defects.zombie_after_fork import zombie
 """
 
@@ -529,9 +535,9 @@ try: from concurrent.futures import ThreadPoolExecutor
 except ImportError: ThreadPoolExecutor = None
 safethread_patch.install()  # after them: their before-fork hooks run after ours would
 over, counts = [], {"executors": 0, "records": 0, "forks": 0, "hangs": 0}
-logger = logging.getLogger("churn")
+logger, null = logging.getLogger("churn"), open(os.devnull, "w")
 logger.propagate = False
-logger.addHandler(logging.StreamHandler(open(os.devnull, "w")))
+logger.addHandler(logging.StreamHandler(null))
 def execute():
     while not over:
         with ThreadPoolExecutor(4) as executor:
@@ -539,15 +545,15 @@ def execute():
         counts["executors"] += 1
 def log():
     while not over:
-        handler = logging.StreamHandler(open(os.devnull, "w"))
+        handler = logging.StreamHandler(null)
         logger.addHandler(handler)
         thread = threading.Thread(target=logger.warning, args=("a record",))
         thread.start()
         thread.join()
         logger.removeHandler(handler)
-        handler.stream.close()
         counts["records"] += 1
-for function in [execute] * 2 * (ThreadPoolExecutor is not None) + [log] * 2: daemon(function).start()
+threads = [daemon(function) for function in [execute] * 2 * (ThreadPoolExecutor is not None) + [log] * 2]
+for thread in threads: thread.start()
 def look():
     thread = threading.Thread(target=int)
     thread.start()
@@ -562,6 +568,7 @@ while time.time() < deadline:
         counts["hangs"] += 1
         print(lie)
 over.append(1)
+for thread in threads: thread.join()  # at exit, free-threaded 3.13 may hang on those that still run, on stock too
 print(counts)
 """
     lines = check(code, deadline=90)

@@ -132,7 +132,7 @@ def test_uninstall_lets_no_starter_hang(cls):
 safethread_patch.install()
 thread = held_after_set(%s())
 told = start_in_background(thread)
-wait_for(lambda: _threads.waiting, "start() waits")
+wait_for(lambda: _threads.starts.waiting, "start() waits")
 assert safethread_patch.uninstall()
 go.set()
 wait_for(lambda: told == ["ok"], "start() returns")
@@ -184,7 +184,7 @@ stay = threading.Event()
 Overridden.run = lambda self: stay.wait()
 thread = held_after_set(%s(target=stay.wait))
 told = start_in_background(thread)
-wait_for(lambda: _threads.waiting, "start() waits")
+wait_for(lambda: _threads.starts.waiting, "start() waits")
 go.set()
 wait_for(lambda: told == ["ok"], "start() returns")
 stay.set()
@@ -210,7 +210,7 @@ class SetAndLock(type(threading.Event())):
         super(SetAndLock, self).set()
 release = threading.Event()
 def interrupt():
-    wait_for(lambda: _threads.waiting, "start() waits")
+    wait_for(lambda: _threads.starts.waiting, "start() waits")
     os.kill(os.getpid(), signal.SIGINT)
     wait_for(lambda: interrupted, "KeyboardInterrupt comes")
 interrupted = []
@@ -315,7 +315,7 @@ start_in_background(other)
 other.reached.wait()  # so that limbo is not empty
 thread.start()
 other.go.set()
-wait_for(lambda: not thread.is_alive() and not _threads.in_flight, "it is over")
+wait_for(lambda: not thread.is_alive() and not _threads.starts.in_flight, "it is over")
 """
     )
 
@@ -463,7 +463,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 safethread_patch.install()
 thread = daemon()
 def interrupt():
-    wait_for(lambda: _threads.waiting, "start() waits")
+    wait_for(lambda: _threads.starts.waiting, "start() waits")
     os.kill(os.getpid(), signal.SIGINT)
 _threads.low_level.start_new_thread(interrupt, ())
 with HeldRegistration(thread):
@@ -471,7 +471,7 @@ with HeldRegistration(thread):
         thread.start()
     except KeyboardInterrupt: pass
     else: raise AssertionError("no KeyboardInterrupt")
-    assert not _threads.in_flight and not _threads.waiting
+    assert not _threads.starts.in_flight and not _threads.starts.waiting
     another = threading.Thread(target=int)
 thread.join()
 another.start()
@@ -492,7 +492,7 @@ try: thread.start()
 except KeyboardInterrupt: pass
 else: raise AssertionError
 thread.reached.wait()
-assert not _threads.in_flight
+assert not _threads.starts.in_flight
 lie = in_forked_child(lambda: lie_about(thread, alive))
 assert lie is None, lie
 thread.go.set()
@@ -644,7 +644,7 @@ patched = told()
 assert stock[0] != "nothing" or %r, stock
 assert [item for item in stock[:2]] == [item for item in patched[:2]], (stock, patched)
 assert len(stock[2]) == len(patched[2])
-assert not _threads.in_flight and not _threads.waiting
+assert not _threads.starts.in_flight and not _threads.starts.waiting
 """
         % (BAD[what], "for real" in what or PY2 and "unhashable" == what)
     )
@@ -685,7 +685,7 @@ def late():
         thread.start()
         thread.join()
     except Exception as error: print(type(error).__name__, error)
-    print(len(threading._limbo), len(_threads.in_flight), len(_threads.waiting))
+    print(len(threading._limbo), len(_threads.starts.in_flight), len(_threads.starts.waiting))
 atexit.register(late)
 """
     stock, patched = python(code % False), python(code % True)

@@ -100,7 +100,7 @@ class HeldRegistration(object):
 
         def release():
             try:
-                wait_for(lambda: returned.is_set() or _threads.waiting, "start() returns or waits")
+                wait_for(lambda: returned.is_set() or _threads.starts.waiting, "start() returns or waits")
             finally:
                 self.release()
 

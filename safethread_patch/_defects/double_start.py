@@ -11,7 +11,7 @@ def trial():
         ident = _threads.low_level.get_ident()
         if ident == thread.ident:
             # the new thread, about to register: a start() that fails takes it out of limbo meanwhile
-            wait_for(lambda: all(outcomes) or _threads.waiting, "both start() have returned")
+            wait_for(lambda: all(outcomes) or _threads.starts.waiting, "both start() have returned")
         elif ident in starters and ident not in arrived:
             # a starter that has passed start()'s check: the other may do so too, or has been refused
             arrived.add(ident)
