@@ -14,6 +14,9 @@ FORK = hasattr(os, "fork")
 #: 3.7+. Earlier interpreters call ``threading._after_fork`` by name instead.
 AT_FORK_HOOKS = hasattr(os, "register_at_fork")
 
+#: PEP 829: site reads NAME.start, instead of the import lines of NAME.pth.
+STARTUP_FILES = VERSION >= (3, 15)
+
 #: Python 2 locks know no timeout, and a signal does not interrupt them.
 TIMED_LOCKS = VERSION >= (3, 2)
 

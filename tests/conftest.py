@@ -54,13 +54,16 @@ class Ended(object):
         return "status %s\n--- out\n%s\n--- err\n%s" % (self.status, self.out, self.err)
 
 
-def run(command, deadline=60, env=None):
-    """Run ``command`` in a child with a deadline in seconds, after which it and what it forked are killed."""
+def run(command, deadline=60, env=None, cwd=None, stdin=os.devnull):
+    """Run ``command`` in a child with a deadline in seconds, after which it and what it forked are killed.
+
+    ``env``: what the environment has besides ours; None takes a variable out.
+    """
+    whole = dict(os.environ, **(env or {}))
+    whole = dict((name, value) for name, value in whole.items() if value is not None)
     options = {"preexec_fn": os.setsid} if PY2 else {"start_new_session": True}
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(os.devnull) as null:
-        process = subprocess.Popen(
-            command, stdin=null, stdout=out, stderr=err, env=dict(os.environ, **(env or {})), **options
-        )
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(stdin) as null:
+        process = subprocess.Popen(command, stdin=null, stdout=out, stderr=err, env=whole, cwd=cwd, **options)
         for _ in range(deadline * 100):
             if process.poll() is not None:
                 break

@@ -5,7 +5,7 @@ import os
 import sys
 
 import safethread_patch
-from safethread_patch._cli import check
+from safethread_patch._cli import check, enable, run, status
 
 
 def main(argv=None):
@@ -20,17 +20,22 @@ def main(argv=None):
     )
     parser.add_argument("--version", action="version", version="safethread_patch " + safethread_patch.__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    check.add_to(commands)
+    for command in (check, run, enable, status):
+        command.add_to(commands)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    # what follows run is not for argparse, which would take the program's options for ours
+    rest = argv[1:] if argv[:1] == ["run"] and argv[1:2] not in (["-h"], ["--help"]) else []
     try:
-        options = parser.parse_args(argv)
+        options = parser.parse_args(argv[: len(argv) - len(rest)])
+        options.rest = rest
         if options.command is None:  # Python 3 lets the command be left out
-            parser.error("which command? There is: check")
+            parser.error("which command? There are: %s" % ", ".join(sorted(commands.choices)))
     except SystemExit as stop:
         return stop.code or 0
     try:
-        status = options.function(options)
+        exit_status = options.function(options)
         sys.stdout.flush()
-        return status
+        return exit_status
     except KeyboardInterrupt:
         return 130
     except EnvironmentError as error:

@@ -1,0 +1,1 @@
+"""A folder for PYTHONPATH, and what loads the patch from there."""

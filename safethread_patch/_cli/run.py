@@ -1,0 +1,103 @@
+"""``run``: a program, with the patch in every process of its tree."""
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+from safethread_patch import _bootstrap
+
+_USAGE = "%(prog)s [-m MODULE | SCRIPT | COMMAND] [ARGS ...]"
+
+_DESCRIPTION = """\
+Runs a program with the patch in every process of its tree, by a sitecustomize in front of PYTHONPATH. It takes
+the place of this process, so that exit status, signals and standard streams are the program's own.
+127: the program does not exist; 126: it cannot be executed; 2: a script or module is missing, or wrong usage.
+"""
+
+
+def add_to(commands):
+    """Add the command to argparse's ``commands``."""
+    parser = commands.add_parser(
+        "run", help="run a program with the patch in every process of its tree", usage=_USAGE, description=_DESCRIPTION
+    )
+    parser.set_defaults(function=run)
+
+
+def run(options):
+    """Replace this process by the program ``options.rest``; return the exit status if that cannot be done."""
+    rest = options.rest
+    if not rest or rest[0] == "-m" and not rest[1:]:
+        return _say("run what? Give -m MODULE, a SCRIPT, or a COMMAND", 2)
+    if rest[0] == "-m":
+        if not _module_exists(rest[1]):
+            return _say("no module named %s" % rest[1], 2)
+        command = [sys.executable] + rest
+    elif rest[0].startswith("-"):
+        return _say("there is no option %s before the program; see run --help" % rest[0], 2)
+    elif _is_script(rest[0]):
+        if not os.path.exists(rest[0]):
+            return _say("no script %s" % rest[0], 2)
+        command = [sys.executable] + rest
+    else:
+        command = rest
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join(python_path(os.environ.get("PYTHONPATH", ""))))
+    return _replace_by(command, env)
+
+
+def python_path(path):
+    """Return the entries of PYTHONPATH ``path`` with our folder in front; none empty, none twice."""
+    folder = os.path.dirname(os.path.abspath(_bootstrap.__file__))
+    return [folder] + [entry for entry in path.split(os.pathsep) if entry and os.path.abspath(entry) != folder]
+
+
+def _module_exists(name):
+    try:
+        from importlib.util import find_spec as find
+    except ImportError:  # before 3.4
+        from pkgutil import find_loader as find
+    sys.path.insert(0, os.getcwd())
+    try:
+        return find(name.partition(".")[0]) is not None  # to look further, its package would be imported
+    except (ImportError, ValueError):
+        return False
+    finally:
+        del sys.path[0]
+
+
+def _is_script(program):
+    if os.path.isdir(program):
+        return os.path.exists(os.path.join(program, "__main__.py"))
+    return program.endswith((".py", ".pyw", ".pyz")) and (os.sep in program or os.path.exists(program) or not _find(program))
+
+
+def _find(program):
+    """Return the files that the shell would look at for ``program``."""
+    if os.path.dirname(program):
+        places = [""]
+    else:
+        places = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return [path for path in (os.path.join(place, program) for place in places) if os.path.exists(path)]
+
+
+def _replace_by(command, env):
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name == "nt":  # exec there would give the prompt back before the program has ended
+        return subprocess.call(command, env=env)
+    # the interpreter ignores these, and what it ignores stays ignored in the program
+    for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], command, env)
+    except (OSError, ValueError) as error:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOENT, errno.ENOTDIR) and not _find(command[0]):
+            return _say("no program %s" % command[0], 127)
+        return _say("cannot execute %s: %s" % (command[0], getattr(error, "strerror", None) or error), 126)
+
+
+def _say(text, status):
+    sys.stderr.write("safethread-patch run: %s\n" % text)
+    return status
