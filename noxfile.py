@@ -17,6 +17,9 @@ import nox
 # every list of versions: [versions]
 PYTHONS = ["3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "3.13t", "pypy3"]
 
+# beside which our own has to work
+OTHER_PLUGINS = ["pytest-xdist", "pytest-timeout", "pytest-randomly", "pytest-cov"]
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 nox.options.default_venv_backend = "uv"
@@ -51,14 +54,15 @@ _wheels = []
 def run_tests(session, python, env=None):
     session.chdir(os.path.join(HERE, "tests"))  # from here the checkout cannot be imported
     env = dict(env or {}, PYTHONDONTWRITEBYTECODE="1")
-    session.run(python, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", *session.posargs, env=env, external=True)
+    options = ["-q", "-ra", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    session.run(python, "-m", "pytest", *options, *session.posargs, env=env, external=True)
 
 
 @nox.session(python=PYTHONS)
 def tests(session):
     """The tests, on one interpreter."""
     # pytest-forked 1.7.5 cannot marshal the reports of pytest 9.2
-    session.install(wheel(session), "pytest <9.2", "pytest-forked")
+    session.install(wheel(session), "pytest <9.2", "pytest-forked", *OTHER_PLUGINS)
     run_tests(session, "python")
 
 
@@ -74,7 +78,8 @@ def tests_27(session):
     shutil.rmtree(target, ignore_errors=True)
     session.run(
         python, "-m", "pip", "install", "-q", "--disable-pip-version-check",
-        "--target", target, wheel(session), "pytest==4.6.11", "pytest-forked==1.3.0",
+        "--target", target, wheel(session), "pytest==4.6.11", "pytest-forked==1.3.0", "pytest-xdist==1.34.0",
+        "pytest-timeout==1.4.2", "pytest-randomly==1.2.3", "pytest-cov==2.12.1",
     )  # fmt: skip
     run_tests(session, python, {"PYTHONPATH": target})
 

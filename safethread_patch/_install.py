@@ -1,25 +1,10 @@
-"""Order, lock and active flag: puts the patch in place and takes it out."""
+"""Order, lock and active flag: puts the patch in place and takes it out. What is promised says __init__.py."""
 import os
 import threading
 import warnings
 from contextlib import contextmanager
 
-from safethread_patch import _facts, _fork, _ledger, _start, _threads
-
-
-class UnsupportedInterpreter(RuntimeError):
-    """This interpreter's ``threading`` lacks something that the patch needs; nothing was changed.
-
-    .. versionadded:: 0.1
-    """
-
-
-class SafeThreadWarning(UserWarning):
-    """The patch could not be taken out in full, because somebody patched over it.
-
-    .. versionadded:: 0.1
-    """
-
+from safethread_patch import SafeThreadWarning, UnsupportedInterpreter, _facts, _fork, _ledger, _start, _threads
 
 #: What was put in place and has not been taken out again.
 _entries = []
@@ -39,38 +24,12 @@ def _lock():
 
 
 def install():
-    """Patch ``threading.Thread`` for the whole process.
-
-    From then on ``Thread.start`` returns once the new thread is registered, one of two concurrent starts
-    of one Thread gets RuntimeError, and in a forked child every Thread tells the truth about itself.
-    Threads that run already, subclasses and third-party libraries are covered. May be called at any time,
-    from any thread, also again; best early, once, by the application.
-
-    Returns True if this call patched, False if the patch was installed already.
-
-    Raises :exc:`UnsupportedInterpreter` if ``threading`` lacks what the patch needs, and ImportError if
-    wrapt is missing; nothing is changed then.
-
-    The wait in start() is A. Jesse Jiryu Davis's SafeThread ("Dawn of the Thread", 2013).
-
-    .. versionadded:: 0.1
-    """
     _check_interpreter()
     with _lock():
         return _install()
 
 
 def uninstall():
-    """Take the patch out: ``Thread.start`` and ``Thread.run`` are the very same functions as before.
-
-    Where somebody patched over ours, theirs is left alone and ours becomes an inert pass-through; call
-    again when theirs is gone.
-
-    Returns True if everything was put back; False if the patch is not installed, or if a later patch is
-    in the way: then a :exc:`SafeThreadWarning` names it.
-
-    .. versionadded:: 0.1
-    """
     with _lock():
         was_there = bool(_threads.active or _entries)
         in_the_way = _uninstall()
@@ -79,22 +38,11 @@ def uninstall():
 
 
 def is_installed():
-    """Return True between install() and uninstall().
-
-    .. versionadded:: 0.1
-    """
     return bool(_threads.active)
 
 
 @contextmanager
 def installed():
-    """Return a context manager with the patch installed inside.
-
-    Contexts nest, also across threads: the last one to end uninstalls, and only if the first one
-    installed. Raises what install() raises.
-
-    .. versionadded:: 0.1
-    """
     _check_interpreter()
     context = object()
     with _lock():
@@ -113,17 +61,6 @@ def installed():
 
 
 def status():
-    """Return a dict that says how things stand in this process.
-
-    ``interpreter``: its version, implementation, platform and executable.
-    ``installed``: whether the patch is.
-    ``fork``: where a child is repaired, ``"os.register_at_fork"`` or ``"threading._after_fork"``; None
-    where there is no ``os.fork``, and only the start side is at work.
-    ``defects``: the ids of the defects that this interpreter has without the patch.
-    ``others``: for each of ``Thread.start`` and ``Thread.run`` that somebody else has patched too, by whom.
-
-    .. versionadded:: 0.1
-    """
     if not _facts.FORK:
         fork = None
     elif _facts.AT_FORK_HOOKS:
@@ -206,7 +143,7 @@ def _warn(in_the_way):
             "uninstall() left %s. safethread_patch is switched off, but stays under it as a pass-through. "
             "Undo the later patch, then call uninstall() again." % "; ".join(in_the_way),
             SafeThreadWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -11,6 +11,8 @@ import pytest
 
 import safethread_patch
 
+pytest_plugins = "pytester"
+
 PY2 = sys.version_info < (3,)
 
 PRELUDE = """\

@@ -307,7 +307,7 @@ def test_debug_says_what_happened_in_one_line(environment):
 
 @pytest.mark.parametrize(
     "name",
-    ["threading", "logging", "subprocess", "multiprocessing", "zipfile", "tempfile", "wrapt", "safethread_patch"]
+    ["threading", "logging", "subprocess", "multiprocessing", "zipfile", "tempfile", "wrapt", "safethread_patch._install", "safethread_patch._facts"]
     + (["Queue", "SocketServer"] if PY2 else ["queue", "concurrent.futures", "concurrent.futures.thread", "asyncio", "importlib.util", "importlib.metadata", "urllib.request"]),
 )
 def test_patched_after_whichever_import_of_threading_is_the_first(environment, name):

@@ -137,14 +137,16 @@ class _Finder(object):
     def find_module(self, name, path=None):
         if name == "threading":
             return self
-        if name in ("safethread_patch", "wrapt"):  # they import threading, and would be needed in the middle
-            self.load_module("threading")
+        # these import threading, and would be needed in the middle of it
+        if name == "wrapt" or name.startswith("safethread_patch._") and not name.endswith("__main__"):
+            return self
         return None
 
     def load_module(self, name):
         self._remove()
-        __import__(name)
+        __import__("threading")
         _patch()
+        __import__(name)
         return sys.modules[name]
 
     def _remove(self):

@@ -1,0 +1,129 @@
+"""The pytest plugin: inert until an option, the ini file, a marker or a fixture asks for the patch.
+
+``--safethread``, ini ``safethread = true``: patched for the whole session. ``@pytest.mark.safethread``,
+``@pytest.mark.safethread(False)``: this test with, this one without. Marker beats option beats ini.
+Fixtures: :func:`safethread` and :func:`safethread_fork`.
+
+.. versionadded:: 0.1
+"""
+from __future__ import absolute_import
+
+import warnings
+
+import pytest
+
+import safethread_patch
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("safethread_patch", "threading.Thread that tells the truth")
+    group.addoption(
+        "--safethread", action="store_true", default=None, help="patch threading.Thread for the whole session"
+    )
+    group.addoption(
+        "--no-safethread", action="store_false", dest="safethread", help="do not, whatever the ini file says"
+    )
+    parser.addini("safethread", "patch threading.Thread for the whole session", type="bool", default=False)
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "safethread(on=True): run this test with threading.Thread patched by safethread_patch, or without"
+    )
+    if _is_asked_for(config):
+        found = safethread_patch.is_installed()
+        _switch(True)
+        config.add_cleanup(lambda: _switch(found))
+
+
+def pytest_report_header(config):
+    if _is_asked_for(config):
+        return "safethread_patch: %s, threading.Thread is patched" % safethread_patch.__version__
+    return None
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:  # before any test runs
+        _marked(item)
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    wanted = _marked(item)
+    found = safethread_patch.is_installed() if wanted is not None else None
+    if wanted is not None:
+        _switch(wanted)
+    try:
+        yield
+    finally:
+        if wanted is not None:
+            _switch(found)
+
+
+def _is_asked_for(config):
+    option = config.getoption("safethread")
+    return config.getini("safethread") if option is None else option
+
+
+def _marked(item):
+    """Return what the closest marker says, True or False; None without one."""
+    marker = item.get_closest_marker("safethread")
+    if marker is None:
+        return None
+    values = list(marker.args) + list(marker.kwargs.values())
+    if len(values) > 1 or set(marker.kwargs) - set(["on"]) or not all(isinstance(value, bool) for value in values):
+        given = ["%r" % (arg,) for arg in marker.args] + ["%s=%r" % pair for pair in sorted(marker.kwargs.items())]
+        raise pytest.UsageError(
+            "%s: @pytest.mark.safethread(%s): give True, False or nothing" % (item.nodeid, ", ".join(given))
+        )
+    return values[0] if values else True
+
+
+def _switch(on):
+    """Install or uninstall the patch; raise UsageError if it cannot be installed."""
+    if on:
+        try:
+            safethread_patch.install()
+        except (safethread_patch.UnsupportedInterpreter, ImportError) as error:
+            raise pytest.UsageError("safethread_patch: %s" % error)
+    elif safethread_patch.is_installed():
+        with warnings.catch_warnings():  # what a later patch keeps in place is switched off all the same
+            warnings.simplefilter("ignore", safethread_patch.SafeThreadWarning)
+            safethread_patch.uninstall()
+
+
+@pytest.fixture
+def safethread():
+    """``threading.Thread`` is patched during this test; gives the module :mod:`safethread_patch`.
+
+    Afterwards ``Thread.start`` and ``Thread.run`` are the objects that they were before. Also where a marker
+    says otherwise: the fixture is nearer to the test.
+
+    .. versionadded:: 0.1
+    """
+    found = safethread_patch.is_installed()
+    _switch(True)
+    yield safethread_patch
+    _switch(found)
+
+
+@pytest.fixture
+def safethread_fork():
+    """A function ``fork(function, *args, timeout=30, **kwargs)`` that calls ``function`` in a forked child.
+
+    It waits at most ``timeout`` seconds, then dumps the child's stacks to its stderr (where faulthandler is)
+    and kills it, and returns:
+
+    ``value``: what ``function`` returned, None if it did not; ``exception`` and ``traceback`` (text): what it
+    raised; ``exitcode``: 0, 1 after an exception, or what it gave to sys.exit or os._exit; None if the child was
+    killed, by ``signal``; ``timed_out``; ``stdout`` and ``stderr`` (text); ``threads``: the names of the threads
+    that were alive at the end.
+
+    The child leaves by ``os._exit``: nothing of pytest, no atexit hook and no fixture's teardown runs in it.
+    Raises TypeError if the value cannot be pickled. Without ``os.fork`` the test is skipped.
+
+    .. versionadded:: 0.1
+    """
+    from safethread_patch import _pytest_fork
+
+    return _pytest_fork.fork
