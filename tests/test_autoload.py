@@ -308,15 +308,14 @@ def test_debug_says_what_happened_in_one_line(environment):
 @pytest.mark.parametrize(
     "name",
     ["threading", "logging", "subprocess", "multiprocessing", "zipfile", "tempfile", "wrapt", "safethread_patch._install", "safethread_patch._facts"]
-    + (["Queue", "SocketServer"] if PY2 else ["queue", "concurrent.futures", "concurrent.futures.thread", "asyncio", "importlib.util", "importlib.metadata", "urllib.request"]),
+    + (["Queue", "SocketServer"] if PY2 else ["queue", "concurrent.futures", "concurrent.futures.thread", "asyncio", "importlib.util", "urllib.request"]),
 )
 def test_patched_after_whichever_import_of_threading_is_the_first(environment, name):
     # wrapt imports many of these itself, and cannot be imported in the middle of them
     code = """
 import sys
 assert "threading" not in sys.modules
-try: __import__(%r)
-except ImportError: sys.exit(0)
+__import__(%r)
 threading = sys.modules.get("threading")
 print(threading is None or threading.Thread.start.__code__.co_filename.endswith("_start.py"))
 module = sys.modules[%r]
@@ -325,6 +324,82 @@ if threading is not None: print(sys.modules["safethread_patch"].is_installed(), 
 """ % ((name,) * 3)
     ended = environment.run_code(code)
     assert "False" not in ended.out and "_Loader" not in ended.out and ended.err == "", ended
+
+
+def test_module_of_the_program_is_not_waited_for(environment):
+    environment.write("zoo.py", "import logging" + PATCHED)
+    ended = environment.run_code("import zoo")
+    assert (ended.out, ended.err) == ("True\n", ""), ended
+
+
+@pytest.mark.skipif(PY2, reason="no find_spec")
+def test_search_for_threading_that_imports_nothing(environment):
+    code = "import importlib.util, sys; [finder.find_spec('threading', None) for finder in list(sys.meta_path)]"
+    ended = environment.run_code(code + PATCHED)
+    assert (ended.out, ended.err) == ("True\n", ""), ended
+
+
+def test_threading_that_is_imported_anew(environment):
+    # as tools do that unload what they have imported at start-up
+    code = """
+import sys, threading
+for name in list(sys.modules):
+    if name == "threading" or name.startswith(("safethread_patch", "_safethread_patch")): del sys.modules[name]
+"""
+    ended = environment.run_code(code + PATCHED)
+    assert (ended.out, ended.err) == ("True\n", ""), ended
+
+
+@pytest.mark.skipif(PY2 or PYPY, reason="no finder is asked twice, or no such builtin module")
+def test_import_while_another_finder_imports_threading(environment):
+    code = """
+import sys
+class Finder(object):
+    def find_spec(self, name, path=None, target=None):
+        if name == "_symtable": import threading
+sys.meta_path.insert(1, Finder())
+import _symtable, this_one_is_missing
+"""
+    ended = environment.command("run", environment.write("program.py", code))
+    assert "No module named 'this_one_is_missing'" in ended.err, ended
+
+
+@pytest.mark.skipif(PY2, reason="no lazy loader")
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="its lazy loader imports threading before it has begun")
+def test_lazily_loaded_logging(environment):
+    code = """
+import importlib.util, sys
+spec = importlib.util.find_spec("logging")
+spec.loader = importlib.util.LazyLoader(spec.loader)
+module = importlib.util.module_from_spec(spec)
+sys.modules["logging"] = module
+spec.loader.exec_module(module)
+module.getLogger
+import json.tool
+"""
+    ended = environment.run_code(code + PATCHED)
+    assert (ended.out, ended.err) == ("True\n", ""), ended
+
+
+def test_zipped_threading_is_imported(environment):
+    # 3.6 to 3.9 load it in the old way, which is not patched
+    import zipfile
+
+    with zipfile.ZipFile(os.path.join(environment.folder, "z.zip"), "w") as archive:
+        import threading
+
+        archive.write(os.path.splitext(threading.__file__)[0] + ".py", "threading.py")
+    env = {"PYTHONPATH": os.path.join(environment.folder, "z.zip")}
+    ended = environment.run_code("import threading; threading.Thread(target=int).start(); print('fine')", env=env)
+    assert (ended.out, ended.err) == ("fine\n", ""), ended
+
+
+def test_start_up_leaves_sys_path_as_it_is(environment):
+    env = hidden(environment, "")
+    without = environment("-c", "import sys; print(sys.path[1:])", env=env).out
+    ended = environment.run_code("import threading, sys; print(sys.path[2:])", env=env)
+    bootstrap = environment.run_code("import sys; print(sys.path[1])").out.strip()
+    assert ended.out == without and os.path.basename(bootstrap) == "_bootstrap", (ended, without)
 
 
 def test_import_that_fails_after_it_has_imported_threading(environment):
@@ -437,10 +512,60 @@ def test_package_that_is_nowhere_installed(environment):
     assert ours(environment) == []
 
 
+def test_enable_makes_its_files_readable_for_all(environment):
+    umask = "import os, sys; os.umask(%d); os.execv(sys.executable, [sys.executable, '-m', 'safethread_patch', 'enable'])"
+    assert environment("-c", umask % 0o077).status == 0
+    os.chmod(os.path.join(environment.site, "safethread_patch.pth"), 0o600)
+    assert environment("-c", umask % 0o077).status == 0
+    assert set(os.stat(os.path.join(environment.site, name)).st_mode & 0o777 for name in ours(environment)) == set([0o644])
+
+
+def test_folder_named_like_the_package_is_not_the_package(environment):
+    environment.command("enable")
+    environment.uninstall("safethread_patch")
+    os.makedirs(os.path.join(environment.folder, "safethread_patch"))
+    ended = environment("-c", PATCHED)
+    os.rmdir(os.path.join(environment.folder, "safethread_patch"))
+    assert (ended.out, ended.err) == ("False\n", ""), ended
+
+
+def test_broken_package_is_not_taken_for_gone(environment):
+    environment.command("enable")
+    with open(os.path.join(environment.site, "safethread_patch", "_install.py"), "a") as file:
+        file.write("from safethread_patch import no_such_thing\n")
+    ended = environment("-c", PATCHED)
+    environment.uninstall("safethread_patch")
+    assert ended.out == "False\n" and "not loaded: ImportError" in ended.err and ended.err.count("\n") == 1, ended
+
+
+def test_disable_that_fails_leaves_no_start_up_file_without_helper(environment):
+    environment.command("enable")
+    path = os.path.join(environment.site, "safethread_patch.start")
+    if os.path.exists(path):
+        os.remove(path)
+    os.makedirs(os.path.join(path, "x"))
+    ended = environment.command("disable")
+    assert ended.status == 1 and ended.err.count("\n") == 1, ended
+    assert "_safethread_patch_autoload.py" in ours(environment) and "safethread_patch.pth" not in ours(environment)
+
+
+def test_closed_streams(environment):
+    for command in (["run", environment.python, "-c", "open('ran', 'w').close()"], ["enable"], ["status"], ["disable"]):
+        shell = 'exec "$0" -m safethread_patch "$@" %s'
+        for closed in (">&-", "2>&-", ">&- 2>&-"):
+            ran = os.path.join(environment.folder, "ran")
+            if os.path.exists(ran):
+                os.remove(ran)
+            ended = run(["sh", "-c", shell % closed, environment.python] + command, env=environment.env, cwd=environment.folder)
+            assert "Traceback" not in ended.err, (command, closed, ended)
+            assert os.path.exists(ran) or command[0] != "run"
+            if not PY2:  # to which a closed stdout is an error, at the latest at exit
+                assert ended.status == 0, (command, closed, ended)
+
+
+@pytest.mark.skipif(PY2, reason="the environment is the user's site folder")
 def test_user_site(environment, tmpdir):
     env = {"PYTHONUSERBASE": str(tmpdir)}
-    if PY2:
-        env["PYTHONPATH"] = environment.site
     ended = environment.command("enable", "--user", env=env)
     assert ended.status == 0 and str(tmpdir) in ended.out and ended.err == "", ended
     assert ours(environment) == []
@@ -503,7 +628,7 @@ def test_status_names_leftovers(environment):
     assert sorted(os.path.basename(path) for path in report["leftovers"]) == sorted(ours(environment))
     assert helper + ".tmp" in report["leftovers"] and helper in report["leftovers"]
     environment.command("enable")
-    assert status(environment)["leftovers"] == [helper + ".tmp"] * os.path.exists(helper + ".tmp")
+    assert status(environment)["leftovers"] == []
     environment.command("disable")
     assert ours(environment) == []
 

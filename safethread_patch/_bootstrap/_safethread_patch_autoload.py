@@ -9,6 +9,9 @@ import sys
 #: By which way this process loads the patch: "run", "enable" or "auto". None until load().
 way = None
 
+#: Whether the patch waits for a module that is being imported.
+_waits = False
+
 
 def load(by="enable"):
     """Patch threading.Thread, or see to it that this happens when threading is first imported; never raise.
@@ -22,10 +25,9 @@ def load(by="enable"):
         way = by
         if _is_off():
             return
-        if "threading" in sys.modules:
-            _patch()
-        else:
-            sys.meta_path.insert(0, _Finder())
+        # It stays: threading may be imported anew. And who imports now may be in the middle of the list.
+        sys.meta_path = [_Finder()] + sys.meta_path
+        _patch()
     except Exception:
         _say_error()
 
@@ -39,10 +41,15 @@ def _is_off():
 
 
 def _patch():
+    global _waits
     try:
-        spec = _unfinished()
-        if spec is not None:
-            _patch_when_finished(spec)
+        if "threading" not in sys.modules:  # or its import has failed
+            return
+        _waits = _is_to_wait()
+        if _waits:
+            return
+        if not getattr(sys.modules.get("_thread"), "_is_main_interpreter", bool)() and sys.version_info >= (3, 12):
+            _debug("not loaded: in a subinterpreter")  # where wrapt's extension may crash 3.12
         elif _can_import("safethread_patch") and _can_import("wrapt"):
             sys.modules["safethread_patch"].install()
             _debug("threading.Thread is patched, by " + way)
@@ -60,51 +67,70 @@ def _can_import(name):
         sys.path.append(root)
     try:
         __import__(name)
-        return True
+        if getattr(sys.modules[name], "__file__", None) is not None:
+            return True
+        del sys.modules[name]  # just a folder of that name
     except ImportError as error:
-        if name not in str(error).replace("'", "").split("No module named ")[-1].split():
+        missing = getattr(error, "name", None) or str(error).split()[-1]
+        if missing != name or not str(error).startswith("No module named"):
             raise
-        _debug("not loaded: %s has no %s" % (sys.executable, name), always=way == "auto")
-        return False
     finally:
         if within:
             del sys.path[len(sys.path) - 1 - sys.path[::-1].index(root)]
+    _debug("not loaded: %s has no %s" % (sys.executable, name), always=way == "auto")
+    return False
 
 
 # The newest wrapt imports asyncio, and so logging, subprocess and others. It cannot be imported while one of
 # those is being imported itself, and is just at the line that imports threading.
 
 
-def _unfinished():
-    """Return the spec of the outermost module that is being imported, of those that wrapt may need, or None."""
-    found = None
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "<module>":
-            spec = frame.f_globals.get("__spec__")
-            if getattr(spec, "_initializing", False) and _may_be_needed(spec):
-                found = spec
-        frame = frame.f_back
+def _is_to_wait():
+    """Tell whether a module that wrapt may need is being imported; if so, patch when that is done."""
+    found = False
+    for frame in list(sys._current_frames().values()):
+        outermost = None
+        while frame is not None:
+            if frame.f_code.co_name == "<module>" and _may_be_needed(frame.f_globals):
+                outermost = frame.f_globals.get("__spec__")
+                found = True
+            frame = frame.f_back
+        # a LazyLoader's module is not seen to end: then the next import of anything tries again
+        if getattr(outermost, "_initializing", False):
+            _patch_when_finished(outermost)
     return found
 
 
-def _may_be_needed(spec):
-    name = spec.name.partition(".")[0]
-    if name in ("wrapt", "safethread_patch"):
-        return True
-    # site is not done before all start-up files are
-    if name in ("site", "sitecustomize", "usercustomize"):
+def _may_be_needed(names):
+    name = names.get("__name__") or ""
+    try:
+        if type(sys).__getattribute__(sys.modules[name], "__dict__") is not names or name == "__main__":
+            return False
+    except Exception:  # none of a module that is in sys.modules
         return False
-    origin = spec.origin or ""
-    return origin == "frozen" or (
-        origin.startswith(os.path.dirname(os.__file__) + os.sep) and "-packages" + os.sep not in origin
-    )
+    name = name.partition(".")[0]
+    if name in ("wrapt", "safethread_patch"):
+        return names["__name__"] != "safethread_patch.auto"
+    # site is not done before all start-up files are; and threading is in the middle of it only on Python 2,
+    # which has an old wrapt
+    if name in ("site", "sitecustomize", "usercustomize", "threading") or sys.version_info < (3, 4):
+        return False
+    standard = getattr(sys, "stdlib_module_names", None)  # 3.10+
+    if standard is not None:
+        return name in standard
+    file = names.get("__file__") or ""
+    return file.startswith(os.path.dirname(os.__file__) + os.sep) and "-packages" + os.sep not in file
 
 
 def _patch_when_finished(spec):
+    """Patch when the module with this spec has been imported, or has failed to."""
     plain = type(spec)
+    if getattr(plain, "is_watched", False):
+        return
 
     class Watched(plain):
+        is_watched = True
+
         def __setattr__(self, name, value):
             plain.__setattr__(self, name, value)
             # the import system does this last, also if the module raises
@@ -119,55 +145,50 @@ def _patch_when_finished(spec):
 
 
 class _Finder(object):
-    """Finds threading like the finders after it, and patches it once it is imported."""
+    """Finds threading as the other finders do, and sees to it that it is patched once it is imported."""
+
+    def __init__(self):
+        self._loads = False
+        self._asked_by = []
 
     def find_spec(self, name, path=None, target=None):
         if name != "threading":
+            if _waits:
+                _patch()
             return None
-        self._remove()
-        for finder in list(sys.meta_path):
-            if hasattr(finder, "find_spec"):
-                spec = finder.find_spec(name, path, target)
-                if spec is not None:
-                    spec.loader = _Loader(spec.loader)
-                    return spec
+        thread = sys.modules["_thread"].get_ident()
+        if thread in self._asked_by:  # by one of the others, to which it does the same
+            return None
+        self._asked_by.append(thread)
+        try:
+            for finder in sys.meta_path:
+                if finder is not self and hasattr(finder, "find_spec"):
+                    spec = finder.find_spec(name, path, target)
+                    if spec is not None:
+                        _patch_when_finished(spec)
+                        return spec
+            return None
+        finally:
+            self._asked_by.remove(thread)
 
     # Python 2 and 3.3
 
     def find_module(self, name, path=None):
-        if name == "threading":
-            return self
-        # these import threading, and would be needed in the middle of it
-        if name == "wrapt" or name.startswith("safethread_patch._") and not name.endswith("__main__"):
-            return self
-        return None
+        if self._loads or "threading" in sys.modules:
+            return None
+        # the others import threading, and would be needed in the middle of it
+        ours = name.startswith("safethread_patch._") and not name.endswith("__main__")
+        return self if ours or name in ("threading", "wrapt") else None
 
     def load_module(self, name):
-        self._remove()
-        __import__("threading")
-        _patch()
-        __import__(name)
-        return sys.modules[name]
-
-    def _remove(self):
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-
-
-class _Loader(object):
-    def __init__(self, loader):
-        self._loader = loader
-
-    def __getattr__(self, name):
-        return getattr(self._loader, name)
-
-    def create_module(self, spec):
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module):
-        module.__loader__ = module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        _patch()
+        self._loads = True
+        try:
+            __import__("threading")
+            _patch()
+            __import__(name)
+            return sys.modules[name]
+        finally:
+            self._loads = False
 
 
 def _debug(text, always=False):

@@ -15,6 +15,9 @@ def main(argv=None):
 
     .. versionadded:: 0.1
     """
+    for name in ("stdout", "stderr"):  # of a daemon they may be closed
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))
     parser = argparse.ArgumentParser(
         prog="safethread-patch", description="A threading.Thread that tells the truth: when start() returns, and after fork()."
     )
@@ -39,8 +42,8 @@ def main(argv=None):
     except KeyboardInterrupt:
         return 130
     except EnvironmentError as error:
-        if error.errno != errno.EPIPE:
-            raise
         # "check | head": who read has seen enough; and nothing is left for the interpreter to flush
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:
+            sys.stderr.write("safethread-patch %s: %s\n" % (options.command, error))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1

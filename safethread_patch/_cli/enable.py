@@ -11,6 +11,8 @@ from safethread_patch import _bootstrap, _facts
 #: What the start-up file calls: a module beside it, which outlives a ``pip uninstall`` in silence.
 HELPER = "_safethread_patch_autoload"
 
+_START_UP = ("safethread_patch.pth", "safethread_patch.start")
+
 _PTH = "# safethread-patch enable wrote this; safethread-patch disable removes it\nimport %s; %s.load()\n" % (HELPER, HELPER)
 _START = "# safethread-patch enable wrote this; safethread-patch disable removes it\n%s:load\n" % HELPER
 
@@ -88,9 +90,13 @@ def disable(options):
     try:
         folder = _folder(options)
         found = names(folder)
-        # the start-up files first: they need the helper
-        for name in sorted(found, key=lambda name: name.startswith(HELPER)):
-            os.remove(os.path.join(folder, name))
+        # the start-up files first, and all of them: they need the helper
+        failed = [error for error in map(_remove, [os.path.join(folder, name) for name in _START_UP]) if error]
+        if failed:
+            raise failed[0]
+        for name in found:
+            if name not in _START_UP:
+                os.remove(os.path.join(folder, name))
         _remove_compiled(folder)
     except (EnvironmentError, _Refused) as error:
         return _fail(options, error)
@@ -139,6 +145,7 @@ def _check_import(folder):
     """Raise _Refused if an interpreter that is started elsewhere does not find the package."""
     command = [sys.executable, "-c", "import safethread_patch"]
     env = dict(os.environ, SAFETHREAD_PATCH="0")
+    env.pop("PYTHONPATH", None)  # which not all that are started need have
     with open(os.devnull, "r+") as null:
         if subprocess.call(command, cwd=folder, env=env, stdin=null, stdout=null, stderr=null):
             raise _Refused(
@@ -154,7 +161,7 @@ def _write(path, text, done):
         with open(path, "rb") as file:
             old = file.read()
     new = text.encode("ascii")
-    if old == new:
+    if old == new and os.stat(path).st_mode & 0xFFF == _MODE:
         return
     _replace(path, new)
     done.append((lambda: os.remove(path)) if old is None else (lambda: _replace(path, old)))
@@ -169,6 +176,7 @@ def _replace(path, content):
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+        os.chmod(temporary, _MODE)  # who else starts this interpreter has to read it, whatever our umask is
         if os.name == "nt" and os.path.exists(path):  # where rename() refuses to replace
             os.remove(path)
         os.rename(temporary, path)
@@ -178,6 +186,16 @@ def _replace(path, content):
 
 
 _MODE = int("644", 8)
+
+
+def _remove(path):
+    """Remove the file, if there is one; return the error if it is still there."""
+    try:
+        if os.path.lexists(path):
+            os.remove(path)
+    except EnvironmentError as error:
+        return error
+    return None
 
 
 def _remove_compiled(folder):

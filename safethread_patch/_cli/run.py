@@ -27,6 +27,8 @@ def add_to(commands):
 def run(options):
     """Replace this process by the program ``options.rest``; return the exit status if that cannot be done."""
     rest = options.rest
+    if rest[:1] == ["--"]:
+        del rest[0]
     if not rest or rest[0] == "-m" and not rest[1:]:
         return _say("run what? Give -m MODULE, a SCRIPT, or a COMMAND", 2)
     if rest[0] == "-m":
@@ -48,7 +50,7 @@ def run(options):
 def python_path(path):
     """Return the entries of PYTHONPATH ``path`` with our folder in front; none empty, none twice."""
     folder = os.path.dirname(os.path.abspath(_bootstrap.__file__))
-    return [folder] + [entry for entry in path.split(os.pathsep) if entry and os.path.abspath(entry) != folder]
+    return [folder] + [entry for entry in path.split(os.pathsep) if entry and entry != folder]
 
 
 def _module_exists(name):
@@ -56,7 +58,7 @@ def _module_exists(name):
         from importlib.util import find_spec as find
     except ImportError:  # before 3.4
         from pkgutil import find_loader as find
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, "")
     try:
         return find(name.partition(".")[0]) is not None  # to look further, its package would be imported
     except (ImportError, ValueError):
@@ -68,7 +70,7 @@ def _module_exists(name):
 def _is_script(program):
     if os.path.isdir(program):
         return os.path.exists(os.path.join(program, "__main__.py"))
-    return program.endswith((".py", ".pyw", ".pyz")) and (os.sep in program or os.path.exists(program) or not _find(program))
+    return program.endswith((".py", ".pyc", ".pyw", ".pyz", ".zip")) and (os.sep in program or os.path.exists(program) or not _find(program))
 
 
 def _find(program):

@@ -78,6 +78,8 @@ def _kept_out(report):
     users = [folder for folder, is_users in enable.folders() if is_users and enable.names(folder)]
     if users and not site.ENABLE_USER_SITE:
         reasons.append("the user's site folder is not looked into, which keeps enable --user out")
+    if report["enabled"] and not report["installed"] and not reasons:
+        reasons.append("enabled, but not patched in this process: SAFETHREAD_PATCH_DEBUG=1 says why")
     return reasons
 
 
