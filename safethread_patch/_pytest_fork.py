@@ -3,24 +3,35 @@ from __future__ import absolute_import, division
 
 import errno
 import io
+import numbers
 import os
 import pickle
+import shutil
 import signal
 import sys
 import tempfile
 import threading
-import time
 import traceback
 import warnings
 
+# bound here: a test may have replaced what it finds in the modules
+from os import _exit, devnull, getpid
+from time import sleep
+
 import pytest
 
-from safethread_patch import _facts
-
+try:
+    from os import fork as _os_fork
+except ImportError:
+    _os_fork = None
 try:
     import faulthandler
 except ImportError:  # Python 2
     faulthandler = None
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 #: Seconds between two looks at the child: counted, for a test may have frozen the clocks.
 PAUSE = 0.005
@@ -42,35 +53,42 @@ class Outcome(object):
         return "<Outcome %s>" % ", ".join("%s=%r" % pair for pair in sorted(vars(self).items()))
 
 
-def fork(function, *args, **kwargs):
-    timeout = kwargs.pop("timeout", 30)  # Python 2 has no keyword-only arguments
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+def fork(*args, **kwargs):
+    # no signature: function is free to have an argument that is called function, and Python 2 has no
+    # keyword-only ones
+    timeout = kwargs.pop("timeout", 30)
+    if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real) or not timeout > 0:
         raise ValueError("safethread_fork: timeout=%r: give a number of seconds above 0" % (timeout,))
-    if not callable(function):
-        raise TypeError("safethread_fork: %r cannot be called: give a function, then its arguments" % (function,))
-    if not hasattr(os, "fork"):
+    if not args or not callable(args[0]):
+        raise TypeError("safethread_fork%r: the first argument cannot be called: give a function, then its arguments" % (args,))
+    if _os_fork is None or not hasattr(os, "fork"):
         pytest.skip("safethread_fork: no os.fork on %s" % sys.platform)
+    parent = getpid()
     # files, not pipes: large output does not block, and what the child leaves behind keeps nobody waiting
-    with tempfile.TemporaryFile() as out:
-        with tempfile.TemporaryFile() as err:
-            with tempfile.TemporaryFile() as report:
-                with warnings.catch_warnings():
-                    # 3.12+: that this process has threads is what is to be tested
-                    warnings.simplefilter("ignore", DeprecationWarning)
-                    pid = os.fork()
-                if not pid:
-                    _be_the_child(function, args, kwargs, out, err, report)
-                child = _Child(pid)
-                try:
-                    timed_out = not child.wait(timeout)
-                    if timed_out and faulthandler is not None:
-                        child.signal(signal.SIGABRT)
-                        child.wait(GRACE)
-                finally:  # also if Ctrl-C, or the test's own deadline, ends the wait
-                    child.kill()
-                outcome = _outcome(function, child, _read(out), _read(err), _read(report))
-    outcome.timed_out = timed_out
-    return outcome
+    folder = tempfile.mkdtemp()
+    child = None
+    try:
+        with warnings.catch_warnings():
+            # 3.12+: that this process has threads is what is to be tested
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = _os_fork()
+        if not pid:
+            _be_the_child(args[0], args[1:], kwargs, folder, timeout)
+        child = _Child(pid)
+        timed_out = not child.wait(timeout)
+        if timed_out and faulthandler is not None:
+            child.signal(signal.SIGABRT)
+            child.wait(GRACE)
+        child.kill()
+        outcome = _outcome(args[0], child, folder)
+        outcome.timed_out = timed_out
+        return outcome
+    finally:
+        if getpid() != parent:  # a signal's handler has raised before the child was at its own guard
+            _exit(1)
+        if child is not None:  # Ctrl-C, or the test's own deadline, has ended the wait
+            child.kill()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # In the parent
@@ -80,16 +98,18 @@ class _Child(object):
     def __init__(self, pid):
         self._pid = pid
         self._ended = False
-        #: As os.waitpid() gives it; None if somebody else has asked first.
+        #: As os.waitpid() gives it; None if somebody else has asked first, or SIGCHLD is ignored.
         self.status = None
 
     def wait(self, seconds):
         """Return whether the child has ended; wait for it, but not longer than that."""
-        for _ in range(int(seconds / PAUSE) + 1):
-            if self._has_ended(os.WNOHANG):
-                return True
-            time.sleep(PAUSE)
-        return self._has_ended(os.WNOHANG)
+        waited = 0
+        while not self._has_ended(os.WNOHANG):
+            if waited >= seconds:
+                return False
+            sleep(PAUSE)
+            waited += PAUSE
+        return True
 
     def _has_ended(self, options):
         while not self._ended:
@@ -112,111 +132,176 @@ class _Child(object):
             pass
 
     def kill(self):
-        """End the child, if it has not ended, and its process group."""
+        """End the child, if it has not ended, and whom it leaves behind in its process group."""
+        try:
+            os.killpg(self._pid, signal.SIGKILL)
+        except EnvironmentError:  # nobody there
+            pass
         if not self._ended:
-            try:
-                os.killpg(self._pid, signal.SIGKILL)
-            except EnvironmentError:  # it has left its group
-                self.signal(signal.SIGKILL)
+            self.signal(signal.SIGKILL)  # it has left its group
             self._has_ended(0)
 
 
-def _read(file):
-    file.seek(0)
-    return file.read()
-
-
-def _outcome(function, child, out, err, report):
+def _outcome(function, child, folder):
     outcome = Outcome()
-    outcome.stdout, outcome.stderr = out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
-    if child.status is not None:
-        if os.WIFSIGNALED(child.status):
-            outcome.signal = os.WTERMSIG(child.status)
-        else:
-            outcome.exitcode = os.WEXITSTATUS(child.status)
-    if report and outcome.exitcode is not None:
+    outcome.stdout, outcome.stderr = [_read(folder, name).decode("utf-8", "replace") for name in ("out", "err")]
+    if child.status is not None and os.WIFSIGNALED(child.status):
+        outcome.signal = os.WTERMSIG(child.status)
+    elif child.status is not None:
+        outcome.exitcode = os.WEXITSTATUS(child.status)
+    report = _read(folder, "report")
+    if not report:  # it was killed, or left by os._exit
+        return outcome
+    try:
+        found = pickle.loads(report)
+    except Exception as error:
+        raise RuntimeError("safethread_fork: the report of the child cannot be read: %s. The disk may be full" % _text(error))
+    if child.status is None:
+        outcome.exitcode = found["exitcode"]
+    outcome.traceback, outcome.threads = found["traceback"], found["threads"]
+    why, what = found["why"], found["what"]
+    if found["value"] is not None:
         try:
-            found = pickle.loads(report)
-            value = None if found["value"] is None else pickle.loads(found["value"])
-        except Exception as error:
-            found, value = {"why": "%s: %s" % (type(error).__name__, error), "what": "what it returned"}, None
-        if found.get("why"):
-            raise TypeError(
-                "safethread_fork: %s() returned a value that cannot be pickled, %s: %s. Return plain types, for the "
-                "value has to get from the child to the test" % (_name(function), found["what"], found["why"])
-            )
-        outcome.value = value
-        outcome.exception, outcome.traceback = found["exception"], found["traceback"]
-        outcome.threads = found["threads"]
+            outcome.value = pickle.loads(found["value"])
+        except (Exception, SystemExit) as error:
+            why, what = _text(error), "which the test cannot unpickle"
+    if why is not None:
+        name = getattr(function, "__name__", None) or repr(function)
+        raise TypeError(
+            "safethread_fork: %s() returned a value that cannot be pickled, %s: %s. Return plain types, for the value "
+            "has to get from the child to the test" % (name, what, why)
+        )
+    if found["error"] is not None:
+        outcome.exception = _loaded_error(found["exception"]) or RuntimeError(found["error"])
     return outcome
 
 
-def _name(function):
-    return getattr(function, "__name__", None) or repr(function)
+def _read(folder, name):
+    try:
+        with open(os.path.join(folder, name), "rb") as file:
+            return file.read()
+    except EnvironmentError:
+        return b""
+
+
+def _loaded_error(dumped):
+    try:
+        error = pickle.loads(dumped)
+    except (Exception, SystemExit):
+        return None
+    return error if isinstance(error, BaseException) else None
 
 
 # In the child
 
 
-def _be_the_child(function, args, kwargs, out, err, report):
-    code, pid = 1, os.getpid()
+def _be_the_child(function, args, kwargs, folder, timeout):
+    code, pid = 1, getpid()
     try:
-        os.setpgid(0, 0)
-        with open(os.devnull) as null:
-            for number, file in enumerate((null, out, err)):
-                os.dup2(file.fileno(), number)
-        sys.stdin = open(os.devnull)
-        sys.stdout, sys.stderr = _text(1), _text(2)
-        if faulthandler is not None:  # also for crashes
-            faulthandler.enable(file=sys.stderr)
-        code, found = _call(function, args, kwargs)
-        if os.getpid() == pid:  # and not a child of the child, in which the function has returned, too
-            report.write(pickle.dumps(found))
-            report.flush()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        streams = _redirect(folder)
+        _limit(timeout)
+        found = _call(function, args, kwargs)
+        code = found["exitcode"]
+        if getpid() == pid:  # and not a child of the child, in which the function has returned, too
+            # not earlier: the function may close all descriptors that it finds
+            with open(os.path.join(folder, "report"), "wb") as file:
+                file.write(pickle.dumps(found))
+        for stream in (sys.stdout, sys.stderr) + streams:
+            try:
+                stream.flush()
+            except Exception:  # the function has closed it, or put something else there
+                pass
     except BaseException:
         code = 1
         os.write(2, traceback.format_exc().encode("utf-8", "replace"))
     finally:
-        os._exit(code)
+        _exit(code)
 
 
-def _text(number):
-    if _facts.PY2:
+def _redirect(folder):
+    os.setpgid(0, 0)
+    names = [os.path.join(folder, name) for name in ("out", "err")]
+    # O_APPEND: what the child itself starts writes there, too
+    write = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    for number, (name, flags) in enumerate([(devnull, os.O_RDONLY), (names[0], write), (names[1], write)]):
+        descriptor = os.open(name, flags, 0o600)
+        if descriptor != number:
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        elif hasattr(os, "set_inheritable"):  # the test had closed that one
+            os.set_inheritable(number, True)
+    sys.stdin = open(devnull)
+    sys.stdout = sys.__stdout__ = _stream(1)
+    sys.stderr = sys.__stderr__ = _stream(2)
+    return sys.stdout, sys.stderr
+
+
+def _stream(number):
+    if str is bytes:  # Python 2
         return os.fdopen(number, "w", 1)
     return io.open(number, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
+def _limit(timeout):
+    if faulthandler is not None:  # for the deadline, and for crashes
+        faulthandler.enable(file=sys.stderr)
+    if resource is not None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    # the end also if the parent does not live to see the deadline
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(int(min(timeout + GRACE + 10, 10**8)))
+
+
 def _call(function, args, kwargs):
-    """Call ``function``; return the exit status and what the parent is to know."""
-    found = {"value": None, "exception": None, "traceback": None}
-    code, value = 0, None
+    """Call ``function``; return what the parent is to know."""
+    found = dict.fromkeys(["value", "why", "what", "exception", "error", "traceback"])
+    found["exitcode"] = 0
+    value = None
     try:
         value = function(*args, **kwargs)
-    except SystemExit as error:
-        code, found["exception"] = _exit_status(error), _picklable(error)
     except BaseException as error:
-        code, found["exception"], found["traceback"] = 1, _picklable(error), traceback.format_exc()
+        found["exitcode"] = _exit_status(error) if isinstance(error, SystemExit) else 1
+        found["traceback"] = _as_text(traceback.format_exc())
+        found["error"] = "%s: %s" % (type(error).__name__, _text(error, with_type=False))
+        try:
+            dumped = pickle.dumps(error)
+            if type(pickle.loads(dumped)) is type(error):  # that it can be pickled does not mean that it comes back
+                found["exception"] = dumped
+        except BaseException:
+            pass
     if value is not None:
         try:
             found["value"] = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            found["why"], found["what"] = "%s: %s" % (type(error).__name__, error), repr(value)
-    found["threads"] = [thread.name for thread in threading.enumerate() if thread.is_alive()]
-    return code, found
+        except BaseException as error:
+            found["why"], found["what"] = _text(error), _text(value, repr, with_type=False)
+    found["threads"] = [name for name in map(_name_if_alive, threading.enumerate()) if name is not None]
+    return found
+
+
+def _name_if_alive(thread):
+    try:
+        return str(thread.name) if thread.is_alive() else None
+    except Exception:  # a subclass's own
+        return "<%s>" % type(thread).__name__
 
 
 def _exit_status(error):
     if error.code is None or isinstance(error.code, int):
         return (error.code or 0) & 0xFF
-    sys.stderr.write("%s\n" % (error.code,))
+    sys.stderr.write(_text(error.code, with_type=False) + "\n")
     return 1
 
 
-def _picklable(error):
-    try:
-        pickle.loads(pickle.dumps(error))  # that it could be pickled does not mean that it can be unpickled
-        return error
-    except Exception:
-        return RuntimeError("%s: %s" % (type(error).__name__, error))
+def _text(thing, describe=str, with_type=True):
+    """Return text for ``thing``, whatever its methods do."""
+    for function in (describe, repr):
+        try:
+            text = _as_text(function(thing))
+            break
+        except BaseException:
+            text = "<%s>" % type(thing).__name__
+    return "%s: %s" % (type(thing).__name__, text) if with_type else text
+
+
+def _as_text(text):
+    return text.decode("utf-8", "replace").encode("utf-8") if str is bytes else text

@@ -13,6 +13,7 @@ import warnings
 import pytest
 
 import safethread_patch
+from safethread_patch import _pytest_fork
 
 
 def pytest_addoption(parser):
@@ -32,7 +33,10 @@ def pytest_configure(config):
     )
     if _is_asked_for(config):
         found = safethread_patch.is_installed()
-        _switch(True)
+        try:
+            _switch(True)
+        except _CannotInstall as error:
+            raise pytest.UsageError(str(error))
         config.add_cleanup(lambda: _switch(found))
 
 
@@ -42,22 +46,39 @@ def pytest_report_header(config):
     return None
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:  # before any test runs
-        _marked(item)
+def pytest_collection_modifyitems(config, items):
+    wrong = [text for text in map(_wrong_marker, items) if text]
+    if wrong and not hasattr(config, "workerinput"):  # xdist takes an error in a worker for a crash
+        raise pytest.UsageError("\n".join(wrong))
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item):
-    wanted = _marked(item)
-    found = safethread_patch.is_installed() if wanted is not None else None
+    marked = None if _wrong_marker(item) else _marked(item)
+    wanted = marked if marked is not None else _is_asked_for(item.config) or None
+    has_fixture = "safethread" in getattr(item, "fixturenames", ())
+    if wanted is None and not has_fixture:
+        yield
+        return
+    found = safethread_patch.is_installed()
+    item._safethread_error = None
     if wanted is not None:
-        _switch(wanted)
+        try:
+            _switch(wanted)
+        except _CannotInstall as error:
+            item._safethread_error = str(error)
     try:
         yield
     finally:
-        if wanted is not None:
-            _switch(found)
+        # also what monkeypatch has put back after our fixture was over
+        _switch(found)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    error = _wrong_marker(item) or getattr(item, "_safethread_error", None)
+    if error:
+        pytest.fail(error, pytrace=False)
 
 
 def _is_asked_for(config):
@@ -71,22 +92,32 @@ def _marked(item):
     if marker is None:
         return None
     values = list(marker.args) + list(marker.kwargs.values())
-    if len(values) > 1 or set(marker.kwargs) - set(["on"]) or not all(isinstance(value, bool) for value in values):
-        given = ["%r" % (arg,) for arg in marker.args] + ["%s=%r" % pair for pair in sorted(marker.kwargs.items())]
-        raise pytest.UsageError(
-            "%s: @pytest.mark.safethread(%s): give True, False or nothing" % (item.nodeid, ", ".join(given))
-        )
     return values[0] if values else True
 
 
+def _wrong_marker(item):
+    """Return what is wrong with the closest marker, as a sentence; None if nothing is."""
+    marker = item.get_closest_marker("safethread")
+    if marker is None:
+        return None
+    values = list(marker.args) + list(marker.kwargs.values())
+    if len(values) <= 1 and not set(marker.kwargs) - set(["on"]) and all(isinstance(value, bool) for value in values):
+        return None
+    given = ["%r" % (arg,) for arg in marker.args] + ["%s=%r" % pair for pair in sorted(marker.kwargs.items())]
+    return "%s: @pytest.mark.safethread(%s): give True, False or nothing" % (item.nodeid, ", ".join(given))
+
+
+class _CannotInstall(Exception):
+    pass
+
+
 def _switch(on):
-    """Install or uninstall the patch; raise UsageError if it cannot be installed."""
     if on:
         try:
             safethread_patch.install()
         except (safethread_patch.UnsupportedInterpreter, ImportError) as error:
-            raise pytest.UsageError("safethread_patch: %s" % error)
-    elif safethread_patch.is_installed():
+            raise _CannotInstall("safethread_patch: %s" % error)
+    else:
         with warnings.catch_warnings():  # what a later patch keeps in place is switched off all the same
             warnings.simplefilter("ignore", safethread_patch.SafeThreadWarning)
             safethread_patch.uninstall()
@@ -102,7 +133,10 @@ def safethread():
     .. versionadded:: 0.1
     """
     found = safethread_patch.is_installed()
-    _switch(True)
+    try:
+        _switch(True)
+    except _CannotInstall as error:
+        pytest.fail(str(error), pytrace=False)
     yield safethread_patch
     _switch(found)
 
@@ -119,11 +153,11 @@ def safethread_fork():
     killed, by ``signal``; ``timed_out``; ``stdout`` and ``stderr`` (text); ``threads``: the names of the threads
     that were alive at the end.
 
-    The child leaves by ``os._exit``: nothing of pytest, no atexit hook and no fixture's teardown runs in it.
-    Raises TypeError if the value cannot be pickled. Without ``os.fork`` the test is skipped.
+    The child leaves by ``os._exit``: nothing of pytest, no atexit hook and no fixture's teardown runs in it. It
+    leads a process group, in which nobody survives it. An exception that cannot be pickled comes as a
+    RuntimeError that names it. Raises TypeError if the value cannot be pickled. Without ``os.fork`` the test is
+    skipped.
 
     .. versionadded:: 0.1
     """
-    from safethread_patch import _pytest_fork
-
     return _pytest_fork.fork

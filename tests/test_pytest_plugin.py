@@ -59,7 +59,8 @@ def test_it(request):
     import sys
     assert not is_patched()
     assert "wrapt" not in sys.modules
-    assert not [name for name in sys.modules if name.startswith("safethread_patch._")]
+    ours = sorted(name for name in sys.modules if name.startswith("safethread_patch."))
+    assert ours == ["safethread_patch._pytest_fork", "safethread_patch.pytest_plugin"]
 """
     result = project.run(code, "--strict-markers" if not PY2 else "--strict", "-W", "error")
     assert "safethread_patch:" not in result.stdout.str()
@@ -448,3 +449,163 @@ def test_with_cov(project):
     needs("pytest_cov")
     result = project.run(BOTH, "--cov=test_it", "--cov-report=term", "--safethread", expected={"passed": 3})
     assert "TOTAL" in result.stdout.str()
+
+
+# What a test may do to the fork's own means
+
+
+@FORK
+def test_fork_of_a_test_that_replaces_what_it_needs(project):
+    code = """
+import os, signal, subprocess, sys, time
+def test_os_exit(safethread_fork, monkeypatch):
+    monkeypatch.setattr(os, "_exit", lambda code: None)
+    assert safethread_fork(lambda: 5).value == 5
+parent = os.getpid()
+def test_after(): assert os.getpid() == parent
+def test_sleep(safethread_fork, monkeypatch):
+    real = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    assert safethread_fork(lambda: real(0.2) or 5).value == 5
+def test_ignored_children(safethread_fork):
+    found = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try: outcome = safethread_fork(lambda: 5)
+    finally: signal.signal(signal.SIGCHLD, found)
+    assert (outcome.value, outcome.exitcode) == (5, 0)
+def test_closed_descriptors(safethread_fork):
+    def function():
+        os.closerange(3, 256)
+        files = [open(os.devnull) for _ in range(20)]
+        return len(files)
+    assert safethread_fork(function).value == 20
+def test_closed_standard_input(safethread_fork):
+    saved = os.dup(0)
+    os.close(0)
+    try: outcome = safethread_fork(lambda: print_("hello"))
+    finally: os.dup2(saved, 0)
+    assert (outcome.stdout, outcome.exitcode) == ("hello\\n", 0)
+def print_(text): sys.__stdout__.write(text + "\\n")
+def test_replaced_stdout(safethread_fork):
+    def function():
+        sys.stdout = None
+        os.write(1, b"still there")
+    outcome = safethread_fork(function)
+    assert (outcome.stdout, outcome.exitcode, outcome.stderr) == ("still there", 0, "")
+def test_output_of_a_subprocess(safethread_fork):
+    def function():
+        os.write(2, b"first\\n")
+        subprocess.call("echo second > /dev/stdout; echo third >&2", shell=True)
+        os.write(2, b"fourth\\n")
+    outcome = safethread_fork(function)
+    assert (outcome.stdout, outcome.stderr) == ("second\\n", "first\\nthird\\nfourth\\n")
+def test_interrupted_right_after_the_fork(safethread_fork, monkeypatch):
+    import safethread_patch._pytest_fork as module
+    def fork(real=module._os_fork):
+        pid = real()
+        if not pid: raise KeyboardInterrupt()
+        return pid
+    monkeypatch.setattr(module, "_os_fork", fork)
+    assert safethread_fork(int).exitcode == 1
+def test_arguments(safethread_fork):
+    assert safethread_fork(lambda function: function, function=3).value == 3
+    assert safethread_fork(int, timeout=float("inf")).value == 0
+    with pytest.raises(ValueError): safethread_fork(int, timeout=float("nan"))
+    with pytest.raises(TypeError): safethread_fork()
+"""
+    project.run(code, "-W", "error", expected={"passed": 10})
+
+
+@FORK
+def test_nobody_survives_in_the_child_s_group(project):
+    code = """
+import os, time
+@pytest.mark.parametrize("timeout", [20, 0.5])
+def test_it(safethread_fork, timeout):
+    def function():
+        read, write = os.pipe()
+        pid = os.fork()
+        if not pid: time.sleep(60)
+        with open("pid", "w") as file: file.write(str(pid))
+        if timeout < 1: time.sleep(60)
+    outcome = safethread_fork(function, timeout=timeout)
+    with open("pid") as file: pid = int(file.read())
+    for _ in range(500):
+        try:
+            with open("/proc/%d/stat" % pid) as file: state = file.read().split(")")[-1].split()[0]
+        except EnvironmentError: break
+        if state == "Z": break
+        time.sleep(0.01)
+    else: assert 0, "still there"
+"""
+    if not os.path.isdir("/proc/self"):
+        pytest.skip("needs /proc")
+    project.run(code, expected={"passed": 2})
+
+
+@FORK
+def test_value_that_hides_itself(project):
+    code = """
+import sys
+class Hidden(object):
+    def __init__(self, error): self.error = error
+    def __reduce__(self): raise self.error
+    def __repr__(self): raise ValueError(u"h\\xe9")
+@pytest.mark.parametrize("error", [ValueError(u"h\\xe9"), KeyboardInterrupt(), SystemExit(3)])
+def test_it(safethread_fork, error):
+    with pytest.raises(TypeError) as caught: safethread_fork(Hidden, error)
+    assert "a value that cannot be pickled, <Hidden>" in str(caught.value)
+class Exits(object):
+    def __reduce__(self): return sys.exit, (3,)
+def test_exits(safethread_fork):
+    with pytest.raises(TypeError) as caught: safethread_fork(Exits)
+    assert "SystemExit: 3" in str(caught.value)
+def test_exception(safethread_fork):
+    class Odd(Exception): pass
+    def function(): raise Odd(u"h\\xe9")
+    outcome = safethread_fork(function)
+    assert isinstance(outcome.exception, RuntimeError) and "Odd: " in str(outcome.exception) and "Odd" in outcome.traceback
+"""
+    project.run("# -*- coding: utf-8 -*-\n" + code, expected={"passed": 5})
+
+
+# What a test may do to the patch
+
+
+def test_state_is_put_back_after_each_test(project):
+    code = """
+import safethread_patch
+found = vars(threading.Thread)["start"]
+def test_monkeypatch(monkeypatch, safethread):
+    monkeypatch.setattr(threading.Thread, "start", lambda self: None)
+def test_is_stock(): assert vars(threading.Thread)["start"] is found
+@pytest.mark.safethread
+def test_marked(monkeypatch): monkeypatch.setattr(threading.Thread, "start", lambda self: None)
+def test_is_stock_again(): assert vars(threading.Thread)["start"] is found
+"""
+    project.run(code, expected={"passed": 4})
+    code = """
+import safethread_patch
+def test_uninstalls(): assert safethread_patch.uninstall()
+def test_is_patched(): assert is_patched()
+"""
+    project.run(code, "--safethread", expected={"passed": 2})
+
+
+def test_interpreter_that_becomes_unsupported(project):
+    project._testdir.makeconftest(
+        """
+import pytest, safethread_patch
+def install(): raise safethread_patch.UnsupportedInterpreter("not here")
+safethread_patch.install = install
+"""
+    )
+    result = project.run("@pytest.mark.safethread\ndef test_marked(): pass\ndef test_fixture(safethread): pass\ndef test_after(): pass\n", expected=None)
+    text = result.stdout.str()
+    assert "1 passed" in text and "2 error" in text and text.count("safethread_patch: not here") >= 2, text
+
+
+def test_marker_with_wrong_arguments_under_xdist(project):
+    needs("xdist")
+    result = project.run("@pytest.mark.safethread('no')\ndef test_it(): pass\ndef test_after(): pass\n", "-n", "2", expected=None)
+    text = result.stdout.str()
+    assert "give True, False or nothing" in text and "INTERNALERROR" not in text and "1 passed" in text, text
