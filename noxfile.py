@@ -3,6 +3,9 @@
     nox                   all tests on all interpreters
     nox -s tests-3.11     one of them
     nox -s tests -- -k storm
+    nox -s neighbours       with the libraries that patch threads, too
+    nox -s cpython          CPython's own tests, stock and with the patch: long
+    nox -s soak             ten minutes on each of four interpreters; nox -s soak -- 20: seconds
 
 The wheel is what is tested, not the checkout.
 """
@@ -51,11 +54,11 @@ def wheel(session):
 _wheels = []
 
 
-def run_tests(session, python, env=None):
+def run_tests(session, python, env=None, tests=()):
     session.chdir(os.path.join(HERE, "tests"))  # from here the checkout cannot be imported
     env = dict(env or {}, PYTHONDONTWRITEBYTECODE="1")
-    options = ["-q", "-ra", "-p", "no:cacheprovider", "-p", "no:randomly"]
-    session.run(python, "-m", "pytest", *options, *session.posargs, env=env, external=True)
+    options = ["-q", "-ra", "-p", "no:cacheprovider", "-p", "no:randomly", "-n", "2", "--dist", "loadfile"]
+    session.run(python, "-m", "pytest", *options, *tests, *session.posargs, env=env, external=True)
 
 
 @nox.session(python=PYTHONS)
@@ -66,22 +69,72 @@ def tests(session):
     run_tests(session, "python")
 
 
+@nox.session(python=["3.11", "3.13"])
+def neighbours(session):
+    """Libraries that patch threads, too, or use threads and forks."""
+    libraries = ["gevent", "eventlet", "sentry-sdk", "opentelemetry-sdk", "opentelemetry-instrumentation-threading"]
+    libraries += ["gunicorn", "celery", "uvloop", "coverage", "freezegun"]
+    session.install(wheel(session), "pytest <9.2", "pytest-forked", "pytest-xdist", *libraries)
+    run_tests(session, "python", tests=["test_neighbours.py"])
+
+
+@nox.session(python=["3.8", "3.11", "3.13", "3.15"])
+def cpython(session):
+    """CPython's own tests, stock and with the patch; "-- TEST ..." for some of them."""
+    session.install(wheel(session))
+    run_cpython(session, "python", session.posargs)
+
+
+@nox.session(name="cpython-2.7", venv_backend="none")
+def cpython_27(session):
+    """The same on Python 2.7."""
+    python, env = environment_27(session)
+    run_cpython(session, python, session.posargs, env)
+
+
+def run_cpython(session, python, tests, env=None):
+    session.chdir(os.path.join(HERE, "tests"))
+    folder = os.path.join(HERE, ".nox", "cpython", session.name)
+    session.run(python, "cpython.py", folder, *tests, env=env, external=True)
+
+
+@nox.session(python=["3.11", "3.15", "3.13t"])
+def soak(session):
+    """Ten minutes of everything at once; "-- SECONDS" for another time."""
+    session.install(wheel(session))
+    session.chdir(os.path.join(HERE, "tests"))
+    session.run("python", "soak.py", *(session.posargs or ["600"]))
+
+
+@nox.session(name="soak-2.7", venv_backend="none")
+def soak_27(session):
+    """The same on Python 2.7."""
+    python, env = environment_27(session)
+    session.chdir(os.path.join(HERE, "tests"))
+    session.run(python, "soak.py", *(session.posargs or ["600"]), env=env, external=True)
+
+
 @nox.session(name="tests-2.7", venv_backend="none")
 def tests_27(session):
     """The tests on Python 2.7, for which neither uv nor a current virtualenv makes an environment."""
+    run_tests(session, *environment_27(session))
+
+
+def environment_27(session):
+    """Return the interpreter, and the environment in which it finds the wheel and what the tests need."""
     python = executable("2.7")
     if python is None:
         session.skip("Python interpreter 2.7 not found")
     if subprocess.call([python, "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         session.skip("%s has no pip" % python)
-    target = os.path.join(HERE, ".nox", "tests-2-7")
+    target = os.path.join(HERE, ".nox", session.name.replace(".", "-"))
     shutil.rmtree(target, ignore_errors=True)
     session.run(
         python, "-m", "pip", "install", "-q", "--disable-pip-version-check",
         "--target", target, wheel(session), "pytest==4.6.11", "pytest-forked==1.3.0", "pytest-xdist==1.34.0",
         "pytest-timeout==1.4.2", "pytest-randomly==1.2.3", "pytest-cov==2.12.1",
     )  # fmt: skip
-    run_tests(session, python, {"PYTHONPATH": target})
+    return python, {"PYTHONPATH": target, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 _missing = [python for python in ["2.7"] + PYTHONS if executable(python) is None]

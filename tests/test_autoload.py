@@ -402,6 +402,28 @@ def test_start_up_leaves_sys_path_as_it_is(environment):
     assert ended.out == without and os.path.basename(bootstrap) == "_bootstrap", (ended, without)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 13) or PYPY, reason="no _interpreters")
+def test_subinterpreter_is_left_alone(environment):
+    # with a GIL of its own: whoever looks at the frames of all interpreters from there corrupts the memory
+    code = """
+import _interpreters, threading
+def deep(depth):
+    if depth: return deep(depth - 1)
+    interpreter = _interpreters.create()
+    assert _interpreters.exec(interpreter, \'\'\'if True:
+        import threading, sys
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+        assert "wrapt" not in sys.modules
+        \'\'\') is None
+    _interpreters.destroy(interpreter)
+for _ in range(20): deep(100)
+""" + PATCHED
+    ended = environment.run_code(code)
+    assert (ended.out, ended.err) == ("True\n", ""), ended
+
+
 def test_import_that_fails_after_it_has_imported_threading(environment):
     environment.write("zoo.py", "import threading; 1/0")
     code = "import sys\ntry: import zoo\nexcept ZeroDivisionError: pass\n" + PATCHED

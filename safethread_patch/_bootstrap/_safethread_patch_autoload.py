@@ -45,12 +45,13 @@ def _patch():
     try:
         if "threading" not in sys.modules:  # or its import has failed
             return
+        if not getattr(sys.modules.get("_thread"), "_is_main_interpreter", lambda: True)():
+            _debug("not loaded: in a subinterpreter")  # where wrapt's extension may crash 3.12
+            return
         _waits = _is_to_wait()
         if _waits:
             return
-        if not getattr(sys.modules.get("_thread"), "_is_main_interpreter", bool)() and sys.version_info >= (3, 12):
-            _debug("not loaded: in a subinterpreter")  # where wrapt's extension may crash 3.12
-        elif _can_import("safethread_patch") and _can_import("wrapt"):
+        if _can_import("safethread_patch") and _can_import("wrapt"):
             sys.modules["safethread_patch"].install()
             _debug("threading.Thread is patched, by " + way)
     except Exception:
@@ -88,7 +89,12 @@ def _can_import(name):
 def _is_to_wait():
     """Tell whether a module that wrapt may need is being imported; if so, patch when that is done."""
     found = False
-    for frame in list(sys._current_frames().values()):
+    frames = [sys._getframe()]
+    # of other threads, which import as well; but not for nothing, for the frames of subinterpreters are among
+    # them, and with a GIL of their own (3.12+) nobody may touch those
+    if getattr(sys.modules.get("_thread"), "_count", int)():
+        frames = list(sys._current_frames().values())
+    for frame in frames:
         outermost = None
         while frame is not None:
             if frame.f_code.co_name == "<module>" and _may_be_needed(frame.f_globals):
