@@ -274,8 +274,10 @@ def test_hidden_sitecustomize_is_loaded_where_ours_fails(environment):
 
 
 def test_sitecustomize_that_imports_threading(environment):
-    ended = environment.run_code(PATCHED, env=hidden(environment, "import logging"))
-    assert (ended.out, ended.err) == ("True\n", ""), ended
+    # patched there and then: it may start threads
+    text = PATCHED.replace("print(", "setattr(sys, 'patched', ").replace("import threading", "import logging, threading")
+    ended = environment.run_code(PATCHED + "print(sys.patched)", env=hidden(environment, text))
+    assert (ended.out, ended.err) == ("True\nTrue\n", ""), ended
 
 
 # The switch
