@@ -172,7 +172,8 @@ def _outcome(function, child, folder):
             "has to get from the child to the test" % (name, what, why)
         )
     if found["error"] is not None:
-        outcome.exception = _loaded_error(found["exception"]) or RuntimeError(found["error"])
+        error = _loaded_error(found["exception"]) if found["exception"] is not None else None
+        outcome.exception = error if error is not None else RuntimeError(found["error"])
     return outcome
 
 
@@ -264,10 +265,8 @@ def _call(function, args, kwargs):
         found["traceback"] = _as_text(traceback.format_exc())
         found["error"] = "%s: %s" % (type(error).__name__, _text(error, with_type=False))
         try:
-            dumped = pickle.dumps(error)
-            if type(pickle.loads(dumped)) is type(error):  # that it can be pickled does not mean that it comes back
-                found["exception"] = dumped
-        except BaseException:
+            found["exception"] = pickle.dumps(error)
+        except BaseException:  # the text has to do, as where it cannot be unpickled
             pass
     if value is not None:
         try:

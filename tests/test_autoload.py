@@ -103,6 +103,12 @@ def test_run_module(environment):
     assert (ended.status, ended.out, ended.err) == (0, "['-m', 'x']\nTrue\n", ""), ended
 
 
+def test_run_module_of_the_standard_library(environment):
+    # which is never seen to have been imported
+    ended = environment.command("run", "-m", "timeit", "-n", "1", "-r", "1", PATCHED.strip().replace("\n", "; "))
+    assert ended.out.startswith("True\n") and ended.err == "", ended
+
+
 def test_run_command(environment):
     ended = environment.command("run", environment.python, "-c", PATCHED)
     assert (ended.status, ended.out, ended.err) == (0, "True\n", ""), ended
@@ -247,6 +253,12 @@ if sys.loads < 10:
     bootstrap = environment.run_code("import os; print(os.environ['PYTHONPATH'])").out.strip()
     ended = environment("-c", code, env={"PYTHONPATH": env["PYTHONPATH"] + ":" + bootstrap})
     assert (ended.out, ended.err) == ("True\n1\n", ""), ended
+
+
+def test_sitecustomize_that_is_not_on_the_path(environment):
+    path = os.path.join(environment.site, "safethread_patch", "_bootstrap", "sitecustomize.py")
+    ended = environment("-c", "import runpy; runpy.run_path(%r)" % path + PATCHED)
+    assert ended.status == 0 and "Traceback" not in ended.err, ended
 
 
 @pytest.mark.parametrize("text", ["1/0", "import no_such_module_of_theirs", "def"])
@@ -548,18 +560,19 @@ def test_folder_named_like_the_package_is_not_the_package(environment):
     environment.command("enable")
     environment.uninstall("safethread_patch")
     os.makedirs(os.path.join(environment.folder, "safethread_patch"))
-    ended = environment("-c", PATCHED)
+    ended = environment("-c", PATCHED + "print('safethread_patch' in sys.modules)")
     os.rmdir(os.path.join(environment.folder, "safethread_patch"))
-    assert (ended.out, ended.err) == ("False\n", ""), ended
+    assert (ended.out, ended.err) == ("False\nFalse\n", ""), ended
 
 
 def test_broken_package_is_not_taken_for_gone(environment):
     environment.command("enable")
-    with open(os.path.join(environment.site, "safethread_patch", "_install.py"), "a") as file:
-        file.write("from safethread_patch import no_such_thing\n")
-    ended = environment("-c", PATCHED)
+    for name in ("_install.py", "__init__.py"):
+        with open(os.path.join(environment.site, "safethread_patch", name), "a") as file:
+            file.write("from safethread_patch import no_such_thing\n")
+        ended = environment("-c", PATCHED)
+        assert ended.out == "False\n" and "not loaded: ImportError" in ended.err and ended.err.count("\n") == 1, ended
     environment.uninstall("safethread_patch")
-    assert ended.out == "False\n" and "not loaded: ImportError" in ended.err and ended.err.count("\n") == 1, ended
 
 
 def test_disable_that_fails_leaves_no_start_up_file_without_helper(environment):

@@ -230,6 +230,10 @@ def test_exception_that_cannot_be_pickled(safethread_fork):
 def test_exception_that_cannot_be_unpickled(safethread_fork):
     def function(): raise Two(1, 2)
     assert str(safethread_fork(function).exception) == "Two: 3"
+    def function(): raise Five("five")
+    assert str(safethread_fork(function).exception) == "Five: five"
+class Five(Exception):
+    def __reduce__(self): return int, ("5",)
 class Two(Exception):
     def __init__(self, a, b): Exception.__init__(self, a + b)
 def test_pytest_s_own(safethread_fork):
@@ -325,13 +329,21 @@ def test_grandchild_that_returns(safethread_fork):
         if pid: os.waitpid(pid, 0)
         return "child" if pid else "grandchild"
     assert safethread_fork(function).value == "child"
+def test_grandchild_that_returns_and_child_that_does_not(safethread_fork):
+    def function():
+        pid = os.fork()
+        if not pid: return "grandchild"
+        os.waitpid(pid, 0)
+        os._exit(3)
+    outcome = safethread_fork(function)
+    assert (outcome.value, outcome.exitcode) == (None, 3)
 def test_timed_out(safethread_fork):
     def function():
         os.fork()
         time.sleep(60)
     assert safethread_fork(function, timeout=0.5).timed_out
 """
-    project.run(code, expected={"passed": 3})
+    project.run(code, expected={"passed": 4})
 
 
 @FORK
@@ -494,7 +506,7 @@ def test_replaced_stdout(safethread_fork):
 def test_output_of_a_subprocess(safethread_fork):
     def function():
         os.write(2, b"first\\n")
-        subprocess.call("echo second > /dev/stdout; echo third >&2", shell=True)
+        subprocess.call("echo second > /dev/stdout; echo third >> /dev/stderr", shell=True)
         os.write(2, b"fourth\\n")
     outcome = safethread_fork(function)
     assert (outcome.stdout, outcome.stderr) == ("second\\n", "first\\nthird\\nfourth\\n")
