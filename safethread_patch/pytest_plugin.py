@@ -47,26 +47,26 @@ def pytest_report_header(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    wrong = [text for text in map(_wrong_marker, items) if text]
+    wrong = [text for _, text in map(_marked, items) if text]
     if wrong and not hasattr(config, "workerinput"):  # xdist takes an error in a worker for a crash
         raise pytest.UsageError("\n".join(wrong))
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item):
-    marked = None if _wrong_marker(item) else _marked(item)
+    marked, wrong = _marked(item)
     wanted = marked if marked is not None else _is_asked_for(item.config) or None
     has_fixture = "safethread" in getattr(item, "fixturenames", ())
+    item._safethread_error = wrong
     if wanted is None and not has_fixture:
         yield
         return
     found = safethread_patch.is_installed()
-    item._safethread_error = None
     if wanted is not None:
         try:
             _switch(wanted)
         except _CannotInstall as error:
-            item._safethread_error = str(error)
+            item._safethread_error = wrong or str(error)
     try:
         yield
     finally:
@@ -76,7 +76,7 @@ def pytest_runtest_protocol(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    error = _wrong_marker(item) or getattr(item, "_safethread_error", None)
+    error = getattr(item, "_safethread_error", None)  # none where another plugin runs its own protocol
     if error:
         pytest.fail(error, pytrace=False)
 
@@ -87,24 +87,15 @@ def _is_asked_for(config):
 
 
 def _marked(item):
-    """Return what the closest marker says, True or False; None without one."""
+    """Return what the closest marker says, True or False, and in words what is wrong with it; or None."""
     marker = item.get_closest_marker("safethread")
     if marker is None:
-        return None
-    values = list(marker.args) + list(marker.kwargs.values())
-    return values[0] if values else True
-
-
-def _wrong_marker(item):
-    """Return what is wrong with the closest marker, as a sentence; None if nothing is."""
-    marker = item.get_closest_marker("safethread")
-    if marker is None:
-        return None
+        return None, None
     values = list(marker.args) + list(marker.kwargs.values())
     if len(values) <= 1 and not set(marker.kwargs) - set(["on"]) and all(isinstance(value, bool) for value in values):
-        return None
+        return (values[0] if values else True), None
     given = ["%r" % (arg,) for arg in marker.args] + ["%s=%r" % pair for pair in sorted(marker.kwargs.items())]
-    return "%s: @pytest.mark.safethread(%s): give True, False or nothing" % (item.nodeid, ", ".join(given))
+    return None, "%s: @pytest.mark.safethread(%s): give True, False or nothing" % (item.nodeid, ", ".join(given))
 
 
 class _CannotInstall(Exception):

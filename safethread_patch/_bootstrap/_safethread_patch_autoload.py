@@ -23,7 +23,8 @@ def load(by="enable"):
         if way is not None:  # some versions of site read the files of a venv twice
             return
         way = by
-        if _is_off():
+        if is_off():
+            _debug("SAFETHREAD_PATCH=%s: nothing is loaded" % os.environ["SAFETHREAD_PATCH"])
             return
         # It stays: threading may be imported anew. And who imports now may be in the middle of the list.
         sys.meta_path = [_Finder()] + sys.meta_path
@@ -32,12 +33,9 @@ def load(by="enable"):
         _say_error()
 
 
-def _is_off():
-    value = os.environ.get("SAFETHREAD_PATCH", "")
-    if value.strip().lower() not in ("0", "off", "no", "false"):
-        return False
-    _debug("SAFETHREAD_PATCH=%s: nothing is loaded" % value)
-    return True
+def is_off():
+    """Tell whether the environment switches every automatic way off."""
+    return os.environ.get("SAFETHREAD_PATCH", "").strip().lower() in ("0", "off", "no", "false")
 
 
 def _patch():

@@ -13,6 +13,8 @@ HELPER = "_safethread_patch_autoload"
 
 _START_UP = ("safethread_patch.pth", "safethread_patch.start")
 
+_NAMES = (HELPER + ".py",) + _START_UP
+
 _PTH = "# safethread-patch enable wrote this; safethread-patch disable removes it\nimport %s; %s.load()\n" % (HELPER, HELPER)
 _START = "# safethread-patch enable wrote this; safethread-patch disable removes it\n%s:load\n" % HELPER
 
@@ -41,14 +43,13 @@ def contents():
 
 def names(folder):
     """Return the names of our files that are in ``folder``, and of what is left of them."""
-    ours = [name for name, _ in contents()] + ["safethread_patch.start"]
-    found = [name for name in sorted(set(ours)) if os.path.lexists(os.path.join(folder, name))]
+    found = [name for name in _NAMES if os.path.lexists(os.path.join(folder, name))]
     try:
         entries = os.listdir(folder)
     except OSError:
         return found
     # an interrupted enable's; and Python 2 imports from a .pyc alone
-    found += [name for name in entries if name.endswith(".tmp") and name[:-4] in ours or name == HELPER + ".pyc"]
+    found += [name for name in entries if name.endswith(".tmp") and name[:-4] in _NAMES or name == HELPER + ".pyc"]
     return found
 
 

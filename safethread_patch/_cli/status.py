@@ -5,6 +5,7 @@ import site
 import sys
 
 import safethread_patch
+from safethread_patch._bootstrap._safethread_patch_autoload import is_off
 from safethread_patch._cli import enable
 
 
@@ -68,9 +69,8 @@ def _flag(name):
 def _kept_out(report):
     """Return what keeps the automatic ways out of this process, as sentences."""
     reasons = []
-    switch = os.environ.get("SAFETHREAD_PATCH", "")
-    if switch.strip().lower() in ("0", "off", "no", "false"):
-        reasons.append("SAFETHREAD_PATCH=%s switches every automatic way off" % switch)
+    if is_off():
+        reasons.append("SAFETHREAD_PATCH=%s switches every automatic way off" % os.environ["SAFETHREAD_PATCH"])
     if "-S" in report["flags"]:
         reasons.append("-S: no start-up file is read and no sitecustomize imported, which keeps run and enable out")
     elif "-E" in report["flags"]:  # -I implies it
