@@ -16,8 +16,8 @@ except ImportError:  # Python 2
     ThreadPoolExecutor = None
 
 import safethread_patch
-from safethread_patch import _facts, _threads
-from safethread_patch._defects._hold import daemon, in_forked_child, lie_about, warm_up, witnessed
+from safethread_patch import _threads
+from safethread_patch._defects._hold import HANGS_IN_FORK, daemon, in_forked_child, lie_about, warm_up, witnessed
 
 
 class Soak(object):
@@ -25,10 +25,9 @@ class Soak(object):
         self.over = False
         self.counts = {}
         self.lies = []
-        self.latest = {}
-        if _facts.FREE_THREADED:  # to tell a child that hangs in stock code, see _facts
-            self.reached = os.pipe()
-            os.register_at_fork(after_in_child=lambda: os.write(self.reached[1], b"."))
+        # of each worker the latest thread, and how often that was alive in its run(); a list for each, because
+        # on a free-threaded build what several threads write to may be locked in the child
+        self.latest = []
 
     def count(self, what):
         # each thread has its own: += is no atomic operation
@@ -41,10 +40,10 @@ class Soak(object):
             total[what] = total.get(what, 0) + number
         return total
 
-    def start(self, name):
+    def start(self, latest):
         while not self.over:
             thread, alive = witnessed()
-            self.latest[name] = thread, alive
+            latest[:] = [(thread, alive)]
             thread.start()
             if _threads.is_in_limbo(thread):
                 self.lies.append("start() returned while the thread was in limbo")
@@ -53,11 +52,11 @@ class Soak(object):
                 self.lies.append("a thread of the parent ran %r and is alive: %s" % (alive, thread.is_alive()))
             self.count("starts")
 
-    def start_twice(self, name):
+    def start_twice(self, latest):
         while not self.over:
             ran, outcomes = [], []
             thread = daemon(lambda: ran.append(1))
-            self.latest[name] = thread, [True]
+            latest[:] = [(thread, [True])]
 
             def start():
                 try:
@@ -77,7 +76,7 @@ class Soak(object):
                 self.lies.append("a double start: %r, run() was called %d times" % (outcomes, len(ran)))
             self.count("double starts")
 
-    def execute(self, name):
+    def execute(self, latest):
         while not self.over:
             with ThreadPoolExecutor(4) as executor:
                 for future in [executor.submit(int) for _ in range(8)]:
@@ -85,7 +84,7 @@ class Soak(object):
             self.count("executors")
 
     def look(self):
-        for thread, alive in list(self.latest.values()):
+        for thread, alive in [found for latest in self.latest for found in latest]:
             lie = lie_about(thread, alive if not thread.is_alive() else [True])
             # who starts what was in flight has another witness
             if lie and lie not in ("join() returned before run() was called", "is_alive() said False in run()"):
@@ -93,28 +92,21 @@ class Soak(object):
         return None
 
     def fork(self):
-        lie = in_forked_child(self.look)
-        self.count("forks")
-        if not (_facts.FREE_THREADED and self.hung_in_stock_code(lie)) and lie:
-            self.lies.append(lie)
-        lie = in_forked_child(lambda: in_forked_child(lambda: lie_about(*witnessed())))
-        self.count("grandchildren")
-        if not (_facts.FREE_THREADED and self.hung_in_stock_code(lie)) and lie:
-            self.lies.append("grandchild: " + lie)
-
-    def hung_in_stock_code(self, lie):
-        os.write(self.reached[1], b"!")
-        got = b""
-        while not got.endswith(b"!"):
-            got += os.read(self.reached[0], 4096)
-        if lie == "the child hangs" and got == b"!":
-            self.count("hangs in stock code")
-            return True
-        return False
+        for what, look in (
+            ("forks", self.look),
+            ("grandchildren", lambda: in_forked_child(lambda: lie_about(*witnessed()))),
+        ):
+            lie = in_forked_child(look)
+            self.count(what)
+            if lie == HANGS_IN_FORK:
+                self.count("hangs of stock code")
+            elif lie:
+                self.lies.append("%s: %s" % (what, lie))
 
     def run(self, seconds):
         workers = [self.start] * 2 + [self.start_twice] + [self.execute] * (ThreadPoolExecutor is not None)
-        threads = [daemon(lambda work=work, name=name: work(name)) for name, work in enumerate(workers)]
+        self.latest = [[] for _ in workers]
+        threads = [daemon(lambda work=work, latest=latest: work(latest)) for work, latest in zip(workers, self.latest)]
         for thread in threads:
             thread.start()
         end = time.time() + seconds

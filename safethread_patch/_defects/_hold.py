@@ -157,11 +157,22 @@ def start_in_background(thread, starters=None):
     return outcome
 
 
+#: What in_forked_child() returns of a child that hangs before any at-fork hook of ours: as on stock.
+HANGS_IN_FORK = "the child hangs in os.fork(), as on stock"
+
+#: The pipe's end to which the next child writes.
+_answers = []
+
+if _facts.FREE_THREADED:  # only there, see _facts; and here, because install() comes later, and so its hooks
+    os.register_at_fork(after_in_child=lambda: [os.write(write, b".") for write in _answers])
+
+
 def in_forked_child(look):
     """Return what ``look()`` returns, None or text, called in a forked child; a crash or a hang in words."""
     if not _facts.FORK:
         raise CannotTry("no os.fork here")
     read, write = os.pipe()
+    _answers[:] = [write]
     pid = os.fork()
     if not pid:
         status = 1
@@ -174,19 +185,21 @@ def in_forked_child(look):
             os.write(write, ("%s: %s" % (type(error).__name__, error)).encode("utf-8"))
         finally:
             os._exit(status)
+    del _answers[:]
     os.close(write)
     try:
-        if not select.select([read], [], [], DEADLINE)[0]:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return "the child hangs"
-        answer = os.read(read, 4096).decode("utf-8")
+        for hang in [HANGS_IN_FORK] * _facts.FREE_THREADED + ["the child hangs"]:
+            if not select.select([read], [], [], DEADLINE)[0]:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return hang
+            answer = os.read(read, 1 if hang is HANGS_IN_FORK else 4096)
     finally:
         os.close(read)
     status = os.waitpid(pid, 0)[1]
     if os.WIFSIGNALED(status):
         return "the child was killed by signal %d" % os.WTERMSIG(status)
-    return answer or (None if status == 0 else "the child ended with status %d" % os.WEXITSTATUS(status))
+    return answer.decode("utf-8") or (None if status == 0 else "the child ended with status %d" % os.WEXITSTATUS(status))
 
 
 def daemon(target=None, cls=threading.Thread):
