@@ -138,7 +138,9 @@ def _wait_until_registered(thread):
         # a thread that starts itself anew has two starters for a moment: the second one can only poll
         first = starts.waiting.setdefault(id(thread), lock) is lock
         # a look after the lock is in its place: the thread may have announced itself just before
-        if first and _threads.is_in_limbo(thread) and _will_announce(thread):
+        if not _threads.is_in_limbo(thread):
+            return
+        if first and _will_announce(thread):
             lock.acquire()
         for pause in PAUSES:
             if not _threads.is_in_limbo(thread) or _will_not_register(thread):
@@ -179,20 +181,19 @@ else:
         return (
             type(limbo_lock) is _threads.LOCK_TYPE
             and not limbo_lock.locked()
-            and not _threads.is_stopped(thread)
+            and not thread._Thread__stopped
             and (_will_note(thread) or _will_run(thread))
-            and _is_ours(thread, "_Thread__stop", __stop)
+            and _code(thread._Thread__stop) is __stop.__code__
         )
 
     def _will_note(thread):
-        return __debug__ and _is_ours(thread, "_note", _note)
+        return __debug__ and _code(thread._note) is _note.__code__
 
     def _will_run(thread):
         # a trace hook comes before run(), and may wait for whatever it likes
         hooks = threading._trace_hook or threading._profile_hook
-        return not hooks and _is_ours(thread, "run", run)
+        return not hooks and _code(thread.run) is run.__code__ and thread.run.__self__ is thread
 
-    def _is_ours(thread, name, replacement):
-        # the code, not the function: every install() makes a new one
-        found = getattr(getattr(type(thread), name, None), "__code__", None)
-        return name not in vars(thread) and found is replacement.__code__
+    def _code(function):
+        # not the function: every install() makes a new one
+        return getattr(function, "__code__", None)

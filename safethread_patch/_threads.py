@@ -79,16 +79,24 @@ def take_copied_starts():
     return copied
 
 
-def values_of(table):
-    """Return the values of a dict that other threads change.
+if _facts.PY2:
 
-    A free-threaded build does not lock it, if the values are Threads, or others that have weak references.
-    """
-    while True:
-        try:
-            return [value for value in table.values()]  # list() would always lock it
-        except RuntimeError:  # changed in the middle of it
-            pass
+    def values_of(table):
+        """Return the values of a dict that other threads change."""
+        return table.values()
+
+else:
+
+    def values_of(table):
+        """Return the values of a dict that other threads change.
+
+        A free-threaded build does not lock it, if the values are Threads, or others that have weak references.
+        """
+        while True:
+            try:
+                return [value for value in table.values()]  # list() would always lock it
+            except RuntimeError:  # changed in the middle of it
+                pass
 
 
 def is_in_limbo(thread):
@@ -96,7 +104,10 @@ def is_in_limbo(thread):
 
     By identity, and never by ``in``: a subclass's __hash__ and __eq__ may fail once its run() has begun.
     """
-    return any(other is thread for other in values_of(threading._limbo))
+    for other in values_of(threading._limbo):
+        if other is thread:
+            return True
+    return False
 
 
 def owns_limbo_lock():

@@ -8,6 +8,7 @@ from conftest import run
 
 import safethread_patch
 from safethread_patch import _cli
+from safethread_patch._cli import _shared
 from safethread_patch._cli import check as module
 
 IDS = [
@@ -79,7 +80,7 @@ def test_crash_and_hang_are_hits_and_named(monkeypatch, capsys):
         ("print('noise'); print('clean '); sys.exit(0)", "ends early, with status 0"),
         ("print('hit it'); print('broken it'); sys.stdout.flush(); os._exit(1)", "it"),
     ):
-        monkeypatch.setattr(module, "_CHILD", "import os, sys; " + end)
+        monkeypatch.setattr(_shared, "_CHILD", "import os, sys; " + end)
         assert _cli.main(["check", "--rounds", "2", "--json"]) == 1
         report = json.loads(capsys.readouterr().out)
         assert report["ok"] is False
@@ -92,7 +93,8 @@ def test_crash_and_hang_are_hits_and_named(monkeypatch, capsys):
 
 
 def test_patch_that_heals_nothing_is_not_clean(monkeypatch, capsys):
-    monkeypatch.setattr(module, "_CHILD", module._CHILD.replace("main(*", "import safethread_patch; safethread_patch.install = int; main(*"))
+    heals_nothing = "import safethread_patch; safethread_patch.install = int\n__import__("
+    monkeypatch.setattr(_shared, "_CHILD", _shared._CHILD.replace("__import__(", heals_nothing))
     assert _cli.main(["check", "--rounds", "1", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     dirty = set(row["id"] for row in report["defects"] if row["patched"]["hits"])
@@ -100,7 +102,6 @@ def test_patch_that_heals_nothing_is_not_clean(monkeypatch, capsys):
 
 
 def test_stock_is_stock_where_the_patch_is_loaded_automatically():
-    assert module._child.__doc__
     ended = command("check", "--json", "--rounds", "1", env={"SAFETHREAD_PATCH": "1"})
     assert json.loads(ended.out)["defects"][0]["stock"]["hits"] == 1
 

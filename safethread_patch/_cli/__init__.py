@@ -5,7 +5,7 @@ import os
 import sys
 
 import safethread_patch
-from safethread_patch._cli import check, enable, run, status
+from safethread_patch._cli import bench, check, enable, run, status
 
 
 def main(argv=None):
@@ -23,7 +23,7 @@ def main(argv=None):
     )
     parser.add_argument("--version", action="version", version="safethread_patch " + safethread_patch.__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command in (check, run, enable, status):
+    for command in (check, bench, run, enable, status):
         command.add_to(commands)
     argv = list(sys.argv[1:] if argv is None else argv)
     # what follows run is not for argparse, which would take the program's options for ours

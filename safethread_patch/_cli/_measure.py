@@ -1,0 +1,170 @@
+"""What ``bench`` measures in a process of its own; main() writes one line of JSON."""
+from __future__ import division
+
+import gc
+import json
+import os
+import sys
+import threading
+import time
+
+import safethread_patch
+from safethread_patch._cli._shared import median
+
+#: Starts in one sample.
+STARTS = 200
+
+#: Forks in one sample.
+FORKS = 3
+
+#: Threads whose memory is measured.
+THREADS = 200
+
+#: How often.
+TURNS = 8
+
+clock = getattr(time, "perf_counter", time.time)
+
+
+class SafeThread(threading.Thread):
+    """The thread of the article of 2013: start() waits for what run() says first."""
+
+    def __init__(self, *args, **kwargs):
+        threading.Thread.__init__(self, *args, **kwargs)
+        self._entered = threading.Event()
+
+    def start(self):
+        threading.Thread.start(self)
+        self._entered.wait()
+
+    def run(self):
+        self._entered.set()
+        threading.Thread.run(self)
+
+
+def main(what, *args):
+    result = {"starts": starts, "wait": wait, "forks": forks, "bare_fork": bare_fork, "memory": memory}[what](*map(int, args))
+    sys.stdout.write("\n%s\n" % json.dumps(result))  # a sitecustomize may have written half a line
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def pairs(rounds, sample, modes):
+    """Return for each of ``modes`` the samples, one in a round; each round has another order."""
+    samples = dict((mode, []) for mode in modes)
+    for turn in range(rounds + 1):
+        first = turn % len(modes)
+        for mode in modes[first:] + modes[:first]:
+            if mode == "patched":
+                safethread_patch.install()
+            samples[mode].append(sample(mode))
+            if mode == "patched":
+                safethread_patch.uninstall()
+    # not the first one, in which all is new
+    return dict((mode, seconds[1:]) for mode, seconds in samples.items())
+
+
+def starts(rounds):
+    """Seconds that start() and join() of one thread take."""
+
+    def sample(mode):
+        cls = SafeThread if mode == "safethread" else threading.Thread
+        begin = clock()
+        for _ in range(STARTS):
+            thread = cls(target=int)
+            thread.start()
+            thread.join()
+        return (clock() - begin) / STARTS
+
+    return pairs(rounds, sample, ["stock", "patched", "safethread"])
+
+
+def wait(rounds):
+    """How often start() waits at all, and the seconds of each wait."""
+    from safethread_patch import _start, _threads
+
+    waits, original = [], _start._wait_until_registered
+
+    def timed(thread):
+        if _threads.is_in_limbo(thread):
+            begin = clock()
+            original(thread)
+            waits.append(clock() - begin)
+
+    _start._wait_until_registered = timed  # before install(), which copies it
+    safethread_patch.install()
+    for _ in range(rounds * STARTS):
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+    return {"share": len(waits) / (rounds * STARTS), "seconds": median(waits) if waits else None}
+
+
+def fork_and_answer():
+    """Return the seconds from before os.fork() to the child's first own act."""
+    read, write = os.pipe()
+    begin = clock()
+    pid = os.fork()
+    if not pid:
+        os.write(write, b".")
+        os._exit(0)
+    os.read(read, 1)
+    seconds = clock() - begin
+    os.waitpid(pid, 0)
+    os.close(read)
+    os.close(write)
+    return seconds
+
+
+def forks(rounds, count):
+    """Seconds of a fork with ``count`` Threads that were never started; wrapt is there in both."""
+    with safethread_patch.installed():
+        pass
+    threads = [threading.Thread() for _ in range(count)]
+    first = threading.Thread(target=int)  # 3.6 looks at all of them only once a thread was started
+    first.start()
+    first.join()
+    gc.collect()
+    result = pairs(rounds, lambda mode: median([fork_and_answer() for _ in range(FORKS)]), ["stock", "patched"])
+    assert len(threads) == count
+    return result
+
+
+def bare_fork(with_wrapt):
+    """Seconds of a fork where nothing is patched, with wrapt imported or without."""
+    if with_wrapt:
+        import wrapt  # noqa: F401
+    return median([fork_and_answer() for _ in range(10 * FORKS)])
+
+
+def memory(patched):
+    """Bytes for each thread, while it runs and after its end."""
+    try:
+        import tracemalloc
+    except ImportError:  # before 3.4, and on PyPy
+        return None
+    if patched:
+        safethread_patch.install()
+
+    def traced():
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    def run_all():
+        over, threads = threading.Event(), [None] * THREADS
+        before = traced()
+        for index in range(THREADS):
+            threads[index] = threading.Thread(target=over.wait)
+            threads[index].start()
+        running = traced() - before
+        over.set()
+        for index in range(THREADS):
+            threads[index].join()
+            threads[index] = None
+        return running / THREADS
+
+    tracemalloc.start()
+    run_all()  # for what stays once and for all
+    before = traced()
+    running = [run_all() for _ in range(TURNS)]
+    return {"running": median(running), "ended": (traced() - before) / (TURNS * THREADS)}
