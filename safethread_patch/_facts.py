@@ -31,8 +31,8 @@ STARTED_TWICE = "thread already started" if VERSION < (2, 7) else "threads can o
 #: gh-134381 ended it.
 CHILD_STOPS_UNSTARTED = (3, 3, 3) <= VERSION < (3, 13, 4)
 
-#: Before issue 18418 a child knows only the Threads in the registry. It cannot give new locks to one
-#: that had ended while another thread was in its join().
+#: Before issue 18418 a child knows only the Threads in the registry, and gives no new locks to one that
+#: had ended while another thread was in its join().
 CHILD_FORGETS_ENDED = VERSION < (3, 3, 3)
 
 

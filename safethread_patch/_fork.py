@@ -7,7 +7,12 @@ Nothing here raises, waits, logs, or takes a lock that another thread may hold.
 import threading
 import weakref
 
-from safethread_patch import _facts, _threads
+from safethread_patch import _threads
+from safethread_patch._facts import CHILD_FORGETS_ENDED, CHILD_KEEPS_NATIVE_ID, FREE_THREADED
+from safethread_patch._threads import active, starts
+
+# What costs here is not time but memory: each object that is looked at first in a child is on a page that is
+# copied then. So nothing is looked at that need not be.
 
 
 def repair_child(suspects):
@@ -15,17 +20,20 @@ def repair_child(suspects):
 
     ``suspects``: threads to look at besides those whose start is known to have been in flight.
     """
+    if starts.in_flight or suspects or FREE_THREADED:
+        _repair_starts(suspects)
+    if CHILD_KEEPS_NATIVE_ID:
+        _threads.renew_native_id()
+
+
+def _repair_starts(suspects):
     _threads.enter_process()
-    suspects = _threads.take_copied_starts() + list(suspects)
+    suspects = _threads.take_copied_starts() + suspects
     # the current thread, and what at-fork hooks older than ours have started
     alive = _threads.values_of(threading._active)
     for thread in suspects:
         if thread is not None and not any(other is thread for other in alive):
             _quietly(_threads.repair, thread)
-    if _facts.CHILD_STOPS_UNSTARTED:
-        _quietly(_threads.unstop_unstarted)
-    if _facts.CHILD_KEEPS_NATIVE_ID:
-        _quietly(_threads.renew_native_id)
 
 
 def _quietly(function, *args):
@@ -37,7 +45,9 @@ def _quietly(function, *args):
 
 # For os.register_at_fork. They cannot be taken back, and are inert while the patch is not installed.
 
-_forking = threading.local()
+#: Weak references to the threads that were in limbo before the latest fork. Two forks at once may change
+#: it for each other: to who was in limbo later, and so nearer to the fork.
+_in_limbo = []
 
 
 def before():
@@ -46,52 +56,38 @@ def before():
     Those whose start is not known to be in flight matter: it began before install(), or was left by
     Ctrl-C, or is none of ours.
     """
-    if _threads.active:
-        _forking.in_limbo = [weakref.ref(thread) for thread in _threads.values_of(threading._limbo)]
+    if active and (threading._limbo or _in_limbo):
+        _in_limbo[:] = [weakref.ref(thread) for thread in _threads.values_of(threading._limbo)]
 
 
 def after_in_child():
     """Repair the current process, a forked child."""
-    if _threads.active:
-        repair_child(ref() for ref in getattr(_forking, "in_limbo", ()))
+    if active:
+        repair_child([ref() for ref in _in_limbo])
 
 
-# Before 3.7
+# Before 3.7. As in _start, these are templates: the interpreter looks _after_fork up by name in every
+# child, whatever forked.
+original = call = None
 
 
-def make_after_fork(original, put_join):
-    """Return the function that takes the place of ``original``, ``threading._after_fork`` before 3.7.
-
-    The interpreter looks it up by name in every child, whatever forked. ``put_join()`` puts make_join()'s
-    function in the place of Thread.join.
-    """
-
-    def _after_fork():
-        if not _threads.active:
-            return original()
-        suspects = _threads.values_of(threading._limbo)
-        if _facts.CHILD_FORGETS_ENDED:
-            _quietly(_threads.complete_dummies)
-        try:
-            return original()
-        finally:
-            repair_child(suspects)
-            if _facts.CHILD_FORGETS_ENDED:
-                _quietly(put_join)
-
-    return _after_fork
+def after_fork():
+    if not active:
+        return original()
+    suspects = _threads.values_of(threading._limbo)
+    if CHILD_FORGETS_ENDED:
+        _quietly(_threads.complete_dummies)
+    try:
+        return original()
+    finally:
+        repair_child(suspects)
 
 
-def make_join(original):
-    """Return the function that takes the place of ``original``, Thread.join, in a forked child only.
-
-    To see that a thread has ended, the stock join() takes a lock of the thread, which another join() may
-    have held at the fork.
-    """
-
-    def join(self, timeout=None):
-        if _threads.active and _threads.is_stopped(self) and _threads.is_started(self):
-            return None
-        return original(self, timeout)
-
-    return join
+# To see that a thread has ended, the stock join() takes a lock of the thread, which another join() may have
+# held at a fork; and before 3.3.3 the child's threading did not give new locks to threads that had ended.
+def join(self, timeout=None):
+    if active and _threads.is_stopped(self) and _threads.is_started(self):
+        if __debug__:
+            self._note("%s.join(): thread stopped", self)
+        return None
+    return call(self, timeout)

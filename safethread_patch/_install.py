@@ -99,15 +99,19 @@ def _install():
     _uninstall()  # what a later patch kept in place may be free by now
     try:
         if _facts.FORK and not _facts.AT_FORK_HOOKS:
-            _put(threading, "_after_fork", lambda original: _fork.make_after_fork(original, _put_join))
+            _put(threading, "_after_fork", _fork.after_fork)
+            if _facts.CHILD_FORGETS_ENDED:
+                _put(_owner("join"), "join", _fork.join)
         if _facts.PY2:
             if __debug__:  # under -O nobody calls it
-                _put(threading.Thread, "_note", _start.over(_start._note))
-            _put(_owner("_Thread__stop"), "_Thread__stop", _start.over(_start.__stop))
-        _put(_owner("run"), "run", _start.over(_start.run))
-        _put(_owner("start"), "start", _start.over(_start.start))
+                _put(threading.Thread, "_note", _start._note)
+            _put(_owner("_Thread__stop"), "_Thread__stop", _start.__stop)
+        _put(_owner("run"), "run", _start.run)
+        _put(_owner("start"), "start", _start.start)
         if _facts.FORK and _facts.AT_FORK_HOOKS and not _hooks:
-            os.register_at_fork(before=_fork.before, after_in_child=_fork.after_in_child)
+            # a free-threaded child looks at all threads anyhow
+            before = {} if _facts.FREE_THREADED else {"before": _fork.before}
+            os.register_at_fork(after_in_child=_fork.after_in_child, **before)
             _hooks.append(True)
     except BaseException:
         _uninstall()
@@ -117,13 +121,8 @@ def _install():
     return True
 
 
-def _put(owner, name, make):
-    _ledger.put(_entries, owner, name, make)
-
-
-def _put_join():
-    if not any(entry.name == "join" for entry in _entries):  # a grandchild has it from its parent
-        _put(_owner("join"), "join", _fork.make_join)
+def _put(owner, name, template):
+    _ledger.put(_entries, owner, name, template)
 
 
 def _uninstall():

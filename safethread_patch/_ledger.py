@@ -1,6 +1,7 @@
 """The only place that changes an attribute of the standard library: puts it in, takes it out if still ours."""
 import functools
 import threading
+import types
 
 _wrap_object = None
 
@@ -32,20 +33,39 @@ class Entry(object):
         return vars(self.owner).get(self.name)
 
 
-def put(entries, owner, name, make):
-    """Put ``make(original)`` in the place of ``owner``'s attribute ``name``, with an entry in ``entries``.
+def put(entries, owner, name, template):
+    """Put a copy of the function ``template`` in the place of ``owner``'s attribute ``name``.
+
+    Adds an entry to ``entries``. The copy has globals of its own, in which ``original`` is what it took the
+    place of, and ``call`` the same, bound when it is called with a thread. Not a closure: free-threaded 3.13
+    locks a cell to read it, and a fork may leave it locked in the child. And not the module's own globals:
+    Python 2 sets them to None at exit, while daemon threads run.
 
     It is a plain function with the original's metadata, not a wrapt.FunctionWrapper: that one breaks
     pickle, copy and ``type(...) is FunctionType``, and costs each call more.
     """
     # not getattr, which would give Python 2's unbound method
     original = next(vars(cls)[name] for cls in getattr(owner, "__mro__", [owner]) if name in vars(cls))
-    replacement = make(original)
+    names = dict(template.__globals__, original=original, call=_bound(original))
+    replacement = types.FunctionType(template.__code__, names, template.__name__, template.__defaults__)
     assigned = [attr for attr in functools.WRAPPER_ASSIGNMENTS if hasattr(original, attr)]
     functools.update_wrapper(replacement, original, assigned=assigned)
     # the entry first: a child that is forked in between can take out what it finds
     entries.append(Entry(owner, name, original, replacement, name not in vars(owner)))
     _wrap_object(owner, name, lambda found: replacement)
+
+
+def _bound(original):
+    if type(original) is types.FunctionType:
+        return original
+    return functools.partial(_call_as_found_in_class, original)
+
+
+def _call_as_found_in_class(original, thread, *args):
+    if not hasattr(type(original), "__get__"):
+        return original(*args)
+    # Not just original(thread): another tool's wrapt wrapper would see no instance.
+    return original.__get__(thread, type(thread))(*args)
 
 
 def take_out(entry):

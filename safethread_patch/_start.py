@@ -3,12 +3,11 @@
 Registered means: not in ``threading._limbo``. The registry is the truth; what run() announces only
 wakes the starter early.
 """
-import functools
 import threading
 import time
-import types
 
 from safethread_patch import _facts, _threads
+from safethread_patch._facts import CHILD_STOPS_UNSTARTED
 from safethread_patch._threads import active, low_level, starts
 
 #: Pauses between two looks at the registry, in seconds: counted, because clocks may be frozen; 10 s in
@@ -17,8 +16,8 @@ from safethread_patch._threads import active, low_level, starts
 PAUSES = [0.0001 * 2**exponent for exponent in range(10)] + [0.1] * 99
 
 
-# What takes the place of the functions of threading. Each is put in as a copy with globals of its own, see
-# over(), in which these are what it took the place of: as it is, and bound when it is called with a thread.
+# What takes the place of the functions of threading. _ledger.put() puts in copies, in which these are what
+# they took the place of: as it is, and bound when it is called with a thread.
 original = call = None
 
 
@@ -30,6 +29,8 @@ def start(self):
     try:
         if starts.in_flight.setdefault(key, claim) is not claim:
             _check_claim(key, claim)
+        if CHILD_STOPS_UNSTARTED:
+            _threads.unstop(self)
         result = call(self)
         if threading._limbo:  # mostly empty, and cheaper to ask than whether self is in it
             _wait_until_registered(self)
@@ -65,34 +66,6 @@ def __stop(self):
     finally:
         if starts.waiting:
             _announce(self)
-
-
-def over(replacement):
-    """Return a function that makes, from what it is to take the place of, a copy of ``replacement``.
-
-    The copy has globals of its own. Not closures: free-threaded 3.13 locks a cell to read it, and a fork may
-    leave it locked in the child. And not this module's: Python 2 sets them to None at exit, while daemon
-    threads run.
-    """
-
-    def make(original):
-        names = dict(globals(), original=original, call=_bound(original))
-        return types.FunctionType(replacement.__code__, names, replacement.__name__)
-
-    return make
-
-
-def _bound(original):
-    if type(original) is types.FunctionType:
-        return original
-    return functools.partial(_call_as_found_in_class, original)
-
-
-def _call_as_found_in_class(original, thread):
-    if not hasattr(type(original), "__get__"):
-        return original()
-    # Not just original(thread): another tool's wrapt wrapper would see no instance.
-    return original.__get__(thread, type(thread))()
 
 
 def _check_claim(key, claim):

@@ -127,10 +127,11 @@ def owns_limbo_lock():
 #                           subclass may use one of these names for itself, or start itself anew
 #   make_stopped(thread)    from now on not alive, join() returns, start() raises
 #   make_unstarted(thread)  from now on not alive, join() raises, start() works
-#   unstop_unstarted()      make_unstarted() for all that this interpreter's fork wrongly stopped
+#   unstop(thread)          start() works if it was never started, but a fork has stopped it; if it is no
+#                           thread, nothing happens
 #
-# The last three are for a forked child, where the thread itself is gone. They give it new locks: the
-# old ones may be held by a thread that is gone as well.
+# The second and third last are for a forked child, where the thread itself is gone. They give it new locks:
+# the old ones may be held by a thread that is gone as well.
 
 
 def _new_event(is_set):
@@ -174,8 +175,8 @@ if _facts.VERSION < (3, 4):
         _make(thread, started=False, stopped=False)
         setattr(thread, _IDENT, None)
 
-    def _unstop(thread):
-        if not is_started(thread):
+    def unstop(thread):
+        if is_stopped(thread) and not is_started(thread):
             setattr(thread, _STOPPED, False)
 
 else:
@@ -207,9 +208,8 @@ else:
             thread._is_stopped = False
             _forget_ids(thread)
 
-        def _unstop(thread):
-            # with a lock it was started in this child, by an at-fork hook older than ours
-            if not is_started(thread) or thread._tstate_lock is not None:
+        def unstop(thread):
+            if getattr(thread, "_is_stopped", False) and not is_started(thread):
                 thread._is_stopped = False
 
     else:
@@ -222,24 +222,14 @@ else:
             pass  # the interpreter has marked the handles of all threads that are gone as done
 
         def make_unstarted(thread):
-            if _unstop(thread):
-                thread._started = _new_event(False)
-                _forget_ids(thread)
+            unstop(thread)
+            thread._started = _new_event(False)
+            _forget_ids(thread)
 
-        def _unstop(thread):
-            handle = getattr(thread, _HANDLE)
-            if is_started(thread) or not handle.is_done():
-                return False
-            setattr(thread, _HANDLE, type(handle)())
-            return True
-
-
-def unstop_unstarted():
-    for thread in list(threading._dangling):
-        try:
-            _unstop(thread)
-        except Exception:  # a subclass's __setattr__, say: the next one still wants its repair
-            pass
+        def unstop(thread):
+            handle = getattr(thread, _HANDLE, None)
+            if handle is not None and handle.is_done() and not is_started(thread):
+                setattr(thread, _HANDLE, type(handle)())
 
 
 def repair(thread):
