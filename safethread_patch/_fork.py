@@ -8,7 +8,7 @@ import threading
 import weakref
 
 from safethread_patch import _threads
-from safethread_patch._facts import CHILD_FORGETS_ENDED, CHILD_KEEPS_NATIVE_ID, FREE_THREADED
+from safethread_patch._facts import CHILD_FORGETS_ENDED, CHILD_KEEPS_NATIVE_ID, FREE_THREADED, PY2
 from safethread_patch._threads import active, starts
 
 # What costs here is not time but memory: each object that is looked at first in a child is on a page that is
@@ -87,7 +87,7 @@ def after_fork():
 # held at a fork; and before 3.3.3 the child's threading did not give new locks to threads that had ended.
 def join(self, timeout=None):
     if active and _threads.is_stopped(self) and _threads.is_started(self):
-        if __debug__:
+        if PY2 and __debug__:
             self._note("%s.join(): thread stopped", self)
         return None
     return call(self, timeout)
