@@ -6,6 +6,7 @@
     nox -s neighbours       with the libraries that patch threads, too
     nox -s cpython          CPython's own tests, stock and with the patch: long
     nox -s soak             ten minutes on each of four interpreters; nox -s soak -- 20: seconds
+    nox -s lint types       ruff, and that Python 2.7 can compile it; mypy and stubtest
 
 The wheel is what is tested, not the checkout.
 """
@@ -27,7 +28,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = False  # named and skipped, on CI too
-nox.options.sessions = ["tests", "tests-2.7"]
+nox.options.sessions = ["lint", "types", "tests", "tests-2.7"]
 
 # pyenv's shims answer to every name, also to those that they then refuse to run
 _PYENV = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
@@ -113,6 +114,39 @@ def soak_27(session):
     python, env = environment_27(session)
     session.chdir(os.path.join(HERE, "tests"))
     session.run(python, "soak.py", *(session.posargs or ["600"]), env=env, external=True)
+
+
+@nox.session
+def lint(session):
+    """Ruff; and every source file of the package compiles on Python 2.7."""
+    session.install("ruff")
+    session.run("ruff", "check", "--no-cache", HERE)
+    python = executable("2.7")
+    if python is None:
+        session.skip("Python interpreter 2.7 not found")
+    compiles = "import sys; [compile(open(path).read(), path, 'exec') for path in sys.argv[1:]]"
+    sources = [
+        os.path.join(folder, name)
+        for room in ("safethread_patch", "tests")
+        for folder, _, names in os.walk(os.path.join(HERE, room))
+        for name in sorted(names)
+        if name.endswith(".py")
+    ]
+    session.run(python, "-c", compiles, *sources, external=True)
+
+
+@nox.session
+def types(session):
+    """The stubs of the public face, by themselves and against the code."""
+    session.install(wheel(session), "mypy", "pytest <9.2")
+    session.chdir(os.path.join(HERE, "tests"))
+    config = os.path.join(HERE, "pyproject.toml")
+    session.run("mypy", "--config-file", config, "-p", "safethread_patch")
+    allowed = os.path.join(session.create_tmp(), "allowed")
+    with open(allowed, "w") as file:
+        file.write("safethread_patch\\._.*\n")  # what is private has no stubs
+    env = {"SAFETHREAD_PATCH": "0"}
+    session.run("stubtest", "--mypy-config-file", config, "--allowlist", allowed, "safethread_patch", env=env)
 
 
 @nox.session(name="tests-2.7", venv_backend="none")

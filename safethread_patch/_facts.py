@@ -50,17 +50,51 @@ CHILD_KEEPS_NATIVE_ID = _child_keeps_native_id()
 Defect = namedtuple("Defect", "id title here healed_upstream")
 
 _ZOMBIES = VERSION < (2, 7, 6) or (3,) <= VERSION < (3, 3, 3)
-_ZOMBIES_HEALED = "2.7.6, 3.3.3 (issue 18418)"
 
 #: Every defect that the patch heals. ``here``: does this interpreter have it.
 DEFECTS = (
-    Defect("unregistered-start", "start() returns before the thread is registered", True, None),
-    Defect("zombie-after-fork", "alive for ever in a child forked right after start()", FORK and _ZOMBIES, _ZOMBIES_HEALED),
-    Defect("zombie-fork-during-start", "alive for ever in a child forked while another thread starts it", FORK and _ZOMBIES, _ZOMBIES_HEALED),
-    Defect("unstarted-after-fork", "made before the fork, started in the child: dead while it runs, or refused", FORK and CHILD_STOPS_UNSTARTED, "3.13.4 (gh-134381)"),
-    Defect("inflight-after-fork", "start in flight at the fork: in the child neither startable nor joinable", FORK and not _ZOMBIES, None),
-    Defect("double-start", "two threads start one Thread: a crash, or both are told that it worked", True, None),
-    Defect("stale-native-id", "native_id in the child is the parent's", FORK and CHILD_KEEPS_NATIVE_ID, "3.13.4, 3.14 (gh-132542)"),
+    Defect(
+        "unregistered-start",
+        "start() returns before the thread is registered",
+        True,
+        None,
+    ),
+    Defect(
+        "zombie-after-fork",
+        "alive for ever in a child forked right after start()",
+        FORK and _ZOMBIES,
+        "2.7.6, 3.3.3 (issue 18418)",
+    ),
+    Defect(
+        "zombie-fork-during-start",
+        "alive for ever in a child forked while another thread starts it",
+        FORK and _ZOMBIES,
+        "2.7.6, 3.3.3 (issue 18418)",
+    ),
+    Defect(
+        "unstarted-after-fork",
+        "made before the fork, started in the child: dead while it runs, or refused",
+        FORK and CHILD_STOPS_UNSTARTED,
+        "3.13.4 (gh-134381)",
+    ),
+    Defect(
+        "inflight-after-fork",
+        "start in flight at the fork: in the child neither startable nor joinable",
+        FORK and not _ZOMBIES,
+        None,
+    ),
+    Defect(
+        "double-start",
+        "two threads start one Thread: a crash, or both are told that it worked",
+        True,
+        None,
+    ),
+    Defect(
+        "stale-native-id",
+        "native_id in the child is the parent's",
+        FORK and CHILD_KEEPS_NATIVE_ID,
+        "3.13.4, 3.14 (gh-132542)",
+    ),
 )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import safethread_patch
 from safethread_patch import _pytest_fork
+from safethread_patch._pytest_fork import Outcome  # noqa: F401  for annotations
 
 
 def pytest_addoption(parser):

@@ -4,8 +4,8 @@ import platform
 import sys
 
 import pytest
-
 from conftest import run
+
 from safethread_patch import _facts
 
 SOAKED = _facts.FREE_THREADED or sys.version_info[:2] in [(2, 7), (3, 11), (3, 15)]

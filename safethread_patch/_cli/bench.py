@@ -152,16 +152,19 @@ def _text(report):
     start = report["start_join"]
     rows.append(("start and join, patched / stock", _ratio(start["patched"]), "stock %.0f us" % start["stock_us"]))
     rows.append(("start and join, SafeThread / stock", _ratio(start["safethread"]), ""))
-    if report["wait"]["share"]:
-        rows.append(("the wait in start()", "%.0f us" % report["wait"]["us"], "in %.3g %% of starts" % (100 * report["wait"]["share"])))
+    wait = report["wait"]
+    if wait["share"]:
+        rows.append(("the wait in start()", "%.0f us" % wait["us"], "in %.3g %% of starts" % (100 * wait["share"])))
     else:
         rows.append(("the wait in start()", "none", ""))
     for row in report["fork"] or ():
-        rows.append(("fork with %d threads, patched / stock" % row["threads"], _ratio(row["patched"]), "stock %.0f us" % row["stock_us"]))
+        title = "fork with %d threads, patched / stock" % row["threads"]
+        rows.append((title, _ratio(row["patched"]), "stock %.0f us" % row["stock_us"]))
     if report["wrapt"]:
         rows.append(("bare fork, wrapt imported / not", _ratio(report["wrapt"]), ""))
     for when, row in sorted((report["memory"] or {}).items(), reverse=True):
-        rows.append(("memory of a thread, %s" % when, "%+.0f bytes" % (row["patched"] - row["stock"]), "stock %.0f bytes" % row["stock"]))
+        more = "%+.0f bytes" % (row["patched"] - row["stock"])
+        rows.append(("memory of a thread, %s" % when, more, "stock %.0f bytes" % row["stock"]))
     times = report["start_up"]
     for name, title, base in (
         ("off", "start-up, switched off", "stock"),
@@ -169,8 +172,8 @@ def _text(report):
         ("wrapt_threading", "start-up with threading, and wrapt", "stock_threading"),
         ("enabled_threading", "start-up with threading, enabled", "stock_threading"),
     ):
-        time_ = times[name + "_ms"]
-        rows.append((title, "%+.1f ms (%+.1f to %+.1f)" % (time_["median"], time_["low"], time_["high"]), "%s %.1f ms" % (base.replace("_", " with "), times[base + "_ms"]["median"])))
+        more = "%(median)+.1f ms (%(low)+.1f to %(high)+.1f)" % times[name + "_ms"]
+        rows.append((title, more, "%s %.1f ms" % (base.replace("_", " with "), times[base + "_ms"]["median"])))
     lines = [
         "safethread_patch bench: %(implementation)s %(version)s on %(platform)s, %(executable)s" % interpreter,
         "Medians of %d paired rounds; in brackets the middle half of them." % report["rounds"],
@@ -181,4 +184,4 @@ def _text(report):
 
 
 def _ratio(spread):
-    return "%.2f (%.2f to %.2f)" % (spread["median"], spread["low"], spread["high"])
+    return "%(median).2f (%(low).2f to %(high).2f)" % spread

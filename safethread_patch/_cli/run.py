@@ -70,7 +70,9 @@ def _module_exists(name):
 def _is_script(program):
     if os.path.isdir(program):
         return os.path.exists(os.path.join(program, "__main__.py"))
-    return program.endswith((".py", ".pyc", ".pyw", ".pyz", ".zip")) and (os.sep in program or os.path.exists(program) or not _find(program))
+    if not program.endswith((".py", ".pyc", ".pyw", ".pyz", ".zip")):
+        return False
+    return os.sep in program or os.path.exists(program) or not _find(program)
 
 
 def _find(program):
