@@ -24,10 +24,10 @@ original = call = None
 def start(self):
     if not active:
         return call(self)
-    key = id(self)
+    key, in_flight = id(self), starts.in_flight
     claim = (self, low_level.get_ident(), threading._active_limbo_lock)
     try:
-        if starts.in_flight.setdefault(key, claim) is not claim:
+        if in_flight.setdefault(key, claim) is not claim:
             _check_claim(key, claim)
         if CHILD_STOPS_UNSTARTED:
             _threads.unstop(self)
@@ -38,8 +38,8 @@ def start(self):
     finally:
         # no call: since 3.10 no signal comes between the look and the del, and leaves the claim behind
         try:
-            if starts.in_flight[key] is claim:
-                del starts.in_flight[key]
+            if in_flight[key] is claim:
+                del in_flight[key]
         except KeyError:  # it was another start's, which has ended meanwhile
             pass
 
