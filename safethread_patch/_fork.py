@@ -86,8 +86,17 @@ def after_fork():
 # To see that a thread has ended, the stock join() takes a lock of the thread, which another join() may have
 # held at a fork; and before 3.3.3 the child's threading did not give new locks to threads that had ended.
 def join(self, timeout=None):
-    if active and _threads.is_stopped(self) and _threads.is_started(self):
-        if PY2 and __debug__:
-            self._note("%s.join(): thread stopped", self)
-        return None
-    return call(self, timeout)
+    if not active or not _has_ended(self):
+        return call(self, timeout)
+    if timeout is not None:
+        0.0 + timeout  # raises what the original does
+    if PY2 and __debug__:
+        self._note("%s.join(): thread stopped", self)
+    return None
+
+
+def _has_ended(thread):
+    try:
+        return _threads.is_stopped(thread) and _threads.is_started(thread)
+    except Exception:  # not initialised: the stock join() says so
+        return False

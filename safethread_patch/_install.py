@@ -116,6 +116,8 @@ def _install():
     except BaseException:
         _uninstall()
         raise
+    if _threads.is_to_be_repaired():  # forked while uninstalled, with starts in flight that began before that
+        _threads.take_copied_starts()
     _threads.enter_process()
     _threads.active.append(True)
     return True

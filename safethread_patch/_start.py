@@ -30,7 +30,7 @@ def start(self):
         if in_flight.setdefault(key, claim) is not claim:
             _check_claim(key, claim)
         if CHILD_STOPS_UNSTARTED:
-            _threads.unstop(self)
+            _unstop(self)
         result = call(self)
         if threading._limbo:  # mostly empty, and cheaper to ask than whether self is in it
             _wait_until_registered(self)
@@ -88,18 +88,32 @@ def _check_claim(key, claim):
             raise RuntimeError(_facts.STARTED_TWICE)
 
 
+def _unstop(thread):
+    try:
+        _threads.unstop(thread)
+    except Exception:  # not a Thread, or not initialised: the stock start() says so
+        pass
+
+
 def _announce(thread):
-    lock = starts.waiting.pop(id(thread), None)
+    lock = starts.waiting.get(id(thread))
     if lock is not None:
+        _wake(lock)
+
+
+def _wake(lock):
+    # The starter takes the lock out of the table, not we: an exception sent to this thread might come in
+    # between, and the starter wait for ever.
+    try:
         lock.release()
+    except Exception:  # released already
+        pass
 
 
 def wake_all():
     """Wake all starters: once uninstalled, no thread announces itself any more."""
-    for key in list(starts.waiting):
-        lock = starts.waiting.pop(key, None)
-        if lock is not None:
-            lock.release()
+    for lock in _threads.values_of(starts.waiting):
+        _wake(lock)
 
 
 def _wait_until_registered(thread):
@@ -127,7 +141,10 @@ def _wait_until_registered(thread):
 def _will_not_register(thread):
     if _threads.is_dead(thread):
         # gh-140746: died of a MemoryError while it registered; threading.enumerate() would list it for ever
-        threading._limbo.pop(thread, None)
+        try:
+            threading._limbo.pop(thread, None)
+        except Exception:  # or of a subclass's __hash__, which fails now as well
+            pass
         return True
     return _threads.owns_limbo_lock()
 

@@ -67,8 +67,8 @@ def is_copied_by_fork(start):
 def take_copied_starts():
     """Return the threads whose start may have been copied by a fork, and forget the starts; for a child."""
     copied, ours = [], {}
-    if _facts.FREE_THREADED:  # the table may be locked
-        copied = list(threading._dangling)
+    if _facts.FREE_THREADED:  # the table may be locked; and of those in flight only the handle is done already
+        copied = [thread for thread in list(threading._dangling) if _has_done_handle(thread)]
     else:
         for start in values_of(starts.in_flight):
             if is_copied_by_fork(start):
@@ -79,32 +79,34 @@ def take_copied_starts():
     return copied
 
 
-if _facts.PY2:
+def values_of(table):
+    """Return the values of a dict that other threads change; in one step, so that none is missed.
 
-    def values_of(table):
-        """Return the values of a dict that other threads change."""
-        return table.values()
-
-else:
-
-    def values_of(table):
-        """Return the values of a dict that other threads change.
-
-        A free-threaded build does not lock it, if the values are Threads, or others that have weak references.
-        """
-        while True:
-            try:
-                return [value for value in table.values()]  # list() would always lock it
-            except RuntimeError:  # changed in the middle of it
-                pass
+    But for a free-threaded build: it would lock the table for that, which a child may find locked then.
+    Without a lock, others may move a value while it is looked for. A child has no others.
+    """
+    while True:
+        try:
+            if _facts.FREE_THREADED:
+                return [value for value in table.values()]
+            return list(table.values())
+        except RuntimeError:  # changed in the middle of it
+            pass
 
 
 def is_in_limbo(thread):
     """Tell whether ``thread`` is being started: it is neither registered nor dead.
 
-    By identity, and never by ``in``: a subclass's __hash__ and __eq__ may fail once its run() has begun.
+    By identity, and by ``in`` only if need be and it is the same: a subclass's __hash__ and __eq__ may fail
+    once its run() has begun.
     """
-    for other in values_of(threading._limbo):
+    if _facts.FREE_THREADED:
+        if type(thread).__hash__ is object.__hash__:
+            return thread in threading._limbo
+        values = list(threading._limbo.values())
+    else:
+        values = values_of(threading._limbo)
+    for other in values:
         if other is thread:
             return True
     return False
@@ -127,8 +129,7 @@ def owns_limbo_lock():
 #                           subclass may use one of these names for itself, or start itself anew
 #   make_stopped(thread)    from now on not alive, join() returns, start() raises
 #   make_unstarted(thread)  from now on not alive, join() raises, start() works
-#   unstop(thread)          start() works if it was never started, but a fork has stopped it; if it is no
-#                           thread, nothing happens
+#   unstop(thread)          start() works if it was never started, but a fork has stopped it
 #
 # The second and third last are for a forked child, where the thread itself is gone. They give it new locks:
 # the old ones may be held by a thread that is gone as well.
@@ -218,6 +219,10 @@ else:
         def is_dead(thread):
             return getattr(thread, _HANDLE).is_done()
 
+        def _has_done_handle(thread):
+            handle = getattr(thread, _HANDLE, None)
+            return handle is not None and handle.is_done()
+
         def make_stopped(thread):
             pass  # the interpreter has marked the handles of all threads that are gone as done
 
@@ -227,9 +232,8 @@ else:
             _forget_ids(thread)
 
         def unstop(thread):
-            handle = getattr(thread, _HANDLE, None)
-            if handle is not None and handle.is_done() and not is_started(thread):
-                setattr(thread, _HANDLE, type(handle)())
+            if _has_done_handle(thread) and not is_started(thread):
+                setattr(thread, _HANDLE, type(getattr(thread, _HANDLE))())
 
 
 def repair(thread):

@@ -297,6 +297,27 @@ booting.go.set()
     )
 
 
+def test_claim_of_a_start_that_was_in_flight_while_an_uninstalled_patch_was_forked():
+    check(
+        LOOKS
+        + """
+safethread_patch.install()
+booting = HeldBootstrap()
+start_in_background(booting)
+booting.reached.wait()
+safethread_patch.uninstall()
+def look():
+    safethread_patch.install()
+    if _threads.starts.in_flight: return "a claim is left"
+    try: booting.start()
+    except RuntimeError as error:
+        if sys.version_info < (3, 13): return str(error)  # from there on C refuses it, on stock too
+seen(in_forked_child(look))
+booting.go.set()
+"""
+    )
+
+
 def test_start_in_flight_at_install_is_repaired():
     check(
         LOOKS
