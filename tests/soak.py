@@ -42,7 +42,7 @@ class Soak(object):
     def start(self, latest):
         while not self.over:
             thread, alive = witnessed()
-            latest[:] = [(thread, alive)]
+            latest[:] = [(thread, alive), witnessed()]
             thread.start()
             if _threads.is_in_limbo(thread):
                 self.lies.append("start() returned while the thread was in limbo")
@@ -53,9 +53,9 @@ class Soak(object):
 
     def start_twice(self, latest):
         while not self.over:
-            ran, outcomes = [], []
-            thread = daemon(lambda: ran.append(1))
-            latest[:] = [(thread, [True])]
+            outcomes = []
+            thread, alive = witnessed()
+            latest[:] = [(thread, alive)]
 
             def start():
                 try:
@@ -71,8 +71,8 @@ class Soak(object):
             for starter in starters:
                 starter.join()
             thread.join()
-            if (sorted(outcomes), ran) != (["ok", "refused"], [1]):
-                self.lies.append("a double start: %r, run() was called %d times" % (outcomes, len(ran)))
+            if (sorted(outcomes), alive) != (["ok", "refused"], [True]):
+                self.lies.append("a double start: %r, run() was called %d times" % (outcomes, len(alive)))
             self.count("double starts")
 
     def execute(self, latest):
@@ -84,28 +84,37 @@ class Soak(object):
 
     def look(self):
         for thread, alive in [found for latest in self.latest for found in latest]:
-            lie = lie_about(thread, alive if not thread.is_alive() else [True])
-            # who starts what was in flight has another witness
-            if lie and lie not in ("join() returned before run() was called", "is_alive() said False in run()"):
+            lie = lie_about(thread, alive)
+            if lie:
                 return lie
         return None
 
     def fork(self):
-        for what, look in (
-            ("forks", self.look),
-            ("grandchildren", lambda: in_forked_child(lambda: lie_about(*witnessed()))),
+        # the outer child has the patience to hear of the inner one's hang
+        for what, look, patience in (
+            ("forks", self.look, 1),
+            ("grandchildren", lambda: in_forked_child(self.look), 2),
         ):
-            lie = in_forked_child(look)
+            lie = in_forked_child(look, patience)
             self.count(what)
             if lie == HANGS_IN_FORK:
                 self.count("hangs of stock code")
             elif lie:
                 self.lies.append("%s: %s" % (what, lie))
 
+    def work(self, function, latest):
+        try:
+            function(latest)
+        except BaseException as error:
+            self.lies.append("%s: %s: %s" % (function.__name__, type(error).__name__, error))
+
     def run(self, seconds):
         workers = [self.start] * 2 + [self.start_twice] + [self.execute] * (ThreadPoolExecutor is not None)
         self.latest = [[] for _ in workers]
-        threads = [daemon(lambda work=work, latest=latest: work(latest)) for work, latest in zip(workers, self.latest)]
+        threads = [
+            daemon(lambda function=function, latest=latest: self.work(function, latest))
+            for function, latest in zip(workers, self.latest)
+        ]
         for thread in threads:
             thread.start()
         end = time.time() + seconds
@@ -116,6 +125,12 @@ class Soak(object):
             thread.join(60)
             if thread.is_alive():
                 self.lies.append("a thread of the parent hangs")
+        total = self.total()
+        for what in ["starts", "double starts", "forks", "grandchildren"] + ["executors"] * (ThreadPoolExecutor is not None):
+            if not total.get(what):
+                self.lies.append("no %s at all" % what)
+        if 100 * total.get("hangs of stock code", 0) > total["forks"]:
+            self.lies.append("so many hangs are not stock's")
 
 
 def main(seconds):

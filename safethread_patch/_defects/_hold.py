@@ -167,8 +167,11 @@ if _facts.FREE_THREADED:  # only there, see _facts; and here, because install() 
     os.register_at_fork(after_in_child=lambda: [os.write(write, b".") for write in _answers])
 
 
-def in_forked_child(look):
-    """Return what ``look()`` returns, None or text, called in a forked child; a crash or a hang in words."""
+def in_forked_child(look, patience=1):
+    """Return what ``look()`` returns, None or text, called in a forked child; a crash or a hang in words.
+
+    It is a hang after ``patience`` times DEADLINE.
+    """
     if not _facts.FORK:
         raise CannotTry("no os.fork here")
     read, write = os.pipe()
@@ -177,7 +180,7 @@ def in_forked_child(look):
     if not pid:
         status = 1
         try:
-            signal.alarm(2 * DEADLINE)  # if the parent does not live to end a hang
+            signal.alarm(2 * patience * DEADLINE)  # if the parent does not live to end a hang
             answer = look()
             os.write(write, (answer or "").encode("utf-8"))
             status = 0
@@ -189,7 +192,7 @@ def in_forked_child(look):
     os.close(write)
     try:
         for hang in [HANGS_IN_FORK] * _facts.FREE_THREADED + ["the child hangs"]:
-            if not select.select([read], [], [], DEADLINE)[0]:
+            if not select.select([read], [], [], patience * DEADLINE)[0]:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 return hang
