@@ -45,9 +45,8 @@ def _quietly(function, *args):
 
 # For os.register_at_fork. They cannot be taken back, and are inert while the patch is not installed.
 
-#: Weak references to the threads that were in limbo before the latest fork. Two forks at once may change
-#: it for each other: to who was in limbo later, and so nearer to the fork.
-_in_limbo = []
+#: ``ident of the forking thread: [weak references to the threads that were in limbo before its latest fork]``
+_in_limbo = {}
 
 
 def before():
@@ -57,13 +56,16 @@ def before():
     Ctrl-C, or is none of ours.
     """
     if active and (threading._limbo or _in_limbo):
-        _in_limbo[:] = [weakref.ref(thread) for thread in _threads.values_of(threading._limbo)]
+        ident = _threads.low_level.get_ident()
+        _in_limbo[ident] = [weakref.ref(thread) for thread in _threads.values_of(threading._limbo)]
+        if not _in_limbo[ident]:
+            del _in_limbo[ident]
 
 
 def after_in_child():
     """Repair the current process, a forked child."""
     if active:
-        repair_child([ref() for ref in _in_limbo])
+        repair_child([ref() for ref in _in_limbo.get(_threads.low_level.get_ident(), ())] if _in_limbo else [])
 
 
 # Before 3.7. As in _start, these are templates: the interpreter looks _after_fork up by name in every

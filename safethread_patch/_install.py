@@ -109,9 +109,7 @@ def _install():
         _put(_owner("run"), "run", _start.run)
         _put(_owner("start"), "start", _start.start)
         if _facts.FORK and _facts.AT_FORK_HOOKS and not _hooks:
-            # a free-threaded child looks at all threads anyhow
-            before = {} if _facts.FREE_THREADED else {"before": _fork.before}
-            os.register_at_fork(after_in_child=_fork.after_in_child, **before)
+            os.register_at_fork(before=_fork.before, after_in_child=_fork.after_in_child)
             _hooks.append(True)
     except BaseException:
         _uninstall()

@@ -7,7 +7,7 @@ import threading
 import time
 
 from safethread_patch import _facts, _threads
-from safethread_patch._facts import CHILD_STOPS_UNSTARTED
+from safethread_patch._facts import CHILD_STOPS_UNSTARTED, FREE_THREADED
 from safethread_patch._threads import active, low_level, starts
 
 #: Pauses between two looks at the registry, in seconds: counted, because clocks may be frozen; 10 s in
@@ -31,6 +31,8 @@ def start(self):
             _check_claim(key, claim)
         if CHILD_STOPS_UNSTARTED:
             _unstop(self)
+        if FREE_THREADED:
+            starts.threads[key] = self
         result = call(self)
         if threading._limbo:  # mostly empty, and cheaper to ask than whether self is in it
             _wait_until_registered(self)
@@ -40,6 +42,8 @@ def start(self):
         try:
             if in_flight[key] is claim:
                 del in_flight[key]
+                if FREE_THREADED:
+                    starts.threads.pop(key, None)
         except KeyError:  # it was another start's, which has ended meanwhile
             pass
 

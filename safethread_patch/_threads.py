@@ -15,7 +15,7 @@ except ImportError:  # Python 2
 
 
 class Starts(object):
-    """The two tables of starts. A child gets new ones: the old ones may be locked, see _facts.FREE_THREADED."""
+    """The tables of starts. A child gets new ones: the old ones may be locked, see _facts.FREE_THREADED."""
 
     def __init__(self):
         #: ``id(thread): (thread, ident of the starter, the limbo lock of its process)``. By id, because a
@@ -25,6 +25,9 @@ class Starts(object):
         self.in_flight = {}
         #: Starters that wait: ``id(thread): the lock whose release wakes the starter``.
         self.waiting = {}
+        #: ``id(thread): thread`` of all in flight, for free-threaded builds only: Threads have weak references,
+        #: and such values can be read in a child although the table is locked.
+        self.threads = {}
 
 
 starts = Starts()
@@ -67,23 +70,24 @@ def is_copied_by_fork(start):
 def take_copied_starts():
     """Return the threads whose start may have been copied by a fork, and forget the starts; for a child."""
     copied, ours = [], {}
-    if _facts.FREE_THREADED:  # the table may be locked; and of those in flight only the handle is done already
-        copied = [thread for thread in list(threading._dangling) if _has_done_handle(thread)]
+    if _facts.FREE_THREADED:
+        copied = values_of(starts.threads)
     else:
         for start in values_of(starts.in_flight):
             if is_copied_by_fork(start):
                 copied.append(start[0])
             else:  # by a thread that an at-fork hook older than ours has started
                 ours[id(start[0])] = start
-    starts.in_flight, starts.waiting = ours, {}
+    starts.in_flight, starts.waiting, starts.threads = ours, {}, {}
     return copied
 
 
 def values_of(table):
     """Return the values of a dict that other threads change; in one step, so that none is missed.
 
-    But for a free-threaded build: it would lock the table for that, which a child may find locked then.
-    Without a lock, others may move a value while it is looked for. A child has no others.
+    But for a free-threaded build: it would lock the table for that, which a child may find locked then. It
+    does without a lock for values that have weak references, as Threads; others may move one meanwhile, but a
+    child has no others.
     """
     while True:
         try:
@@ -219,10 +223,6 @@ else:
         def is_dead(thread):
             return getattr(thread, _HANDLE).is_done()
 
-        def _has_done_handle(thread):
-            handle = getattr(thread, _HANDLE, None)
-            return handle is not None and handle.is_done()
-
         def make_stopped(thread):
             pass  # the interpreter has marked the handles of all threads that are gone as done
 
@@ -232,8 +232,9 @@ else:
             _forget_ids(thread)
 
         def unstop(thread):
-            if _has_done_handle(thread) and not is_started(thread):
-                setattr(thread, _HANDLE, type(getattr(thread, _HANDLE))())
+            handle = getattr(thread, _HANDLE)
+            if handle.is_done() and not is_started(thread):
+                setattr(thread, _HANDLE, type(handle)())
 
 
 def repair(thread):

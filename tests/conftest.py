@@ -40,6 +40,7 @@ def started_event(thread):
 def clean():
     assert not _threads.starts.in_flight, _threads.starts.in_flight
     assert not _threads.starts.waiting, _threads.starts.waiting
+    assert not _threads.starts.threads, _threads.starts.threads
     assert not threading._limbo, threading._limbo
 """
 

@@ -318,6 +318,26 @@ booting.go.set()
     )
 
 
+def test_start_in_flight_beside_one_that_was_refused():
+    check(
+        LOOKS
+        + """
+safethread_patch.install()
+booting, alive = witnessed(HeldBootstrap)
+start_in_background(booting)
+booting.reached.wait()
+try: booting.start()
+except RuntimeError: pass
+else: raise AssertionError("two starts")
+seen(in_forked_child(lambda: lie_about(booting, alive)))
+booting.go.set()
+wait_for(lambda: alive == [True] and not booting.is_alive(), "it has run")
+wait_for(lambda: not _threads.starts.in_flight, "its starter is back")
+clean()
+"""
+    )
+
+
 def test_start_in_flight_at_install_is_repaired():
     check(
         LOOKS

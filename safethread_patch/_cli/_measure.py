@@ -4,6 +4,7 @@ from __future__ import division
 import gc
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -17,11 +18,14 @@ STARTS = 200
 #: Forks in one sample.
 FORKS = 3
 
-#: Threads whose memory is measured.
+#: Threads whose memory is measured at a time.
 THREADS = 200
 
 #: How often.
 TURNS = 8
+
+#: Seconds that one round may take before it is taken for a hang.
+DEADLINE = 60
 
 clock = getattr(time, "perf_counter", time.time)
 
@@ -49,12 +53,27 @@ def main(what, *args):
     os._exit(0)
 
 
+def ordered(modes, turn):
+    """Return ``modes`` in the order of this turn: each is first and last as often, before and after each other."""
+    first = turn // 2 % len(modes)
+    turned = modes[first:] + modes[:first]
+    return turned[::-1] if turn % 2 else turned
+
+
+def still_here():
+    """Tell the parent that this is no hang, and end if it is one and nobody is left who would see."""
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+    if hasattr(signal, "alarm"):
+        signal.alarm(2 * DEADLINE)
+
+
 def pairs(rounds, sample, modes):
-    """Return for each of ``modes`` the samples, one in a round; each round has another order."""
+    """Return for each of ``modes`` the samples, one in a round."""
     samples = dict((mode, []) for mode in modes)
     for turn in range(rounds + 1):
-        first = turn % len(modes)
-        for mode in modes[first:] + modes[:first]:
+        still_here()
+        for mode in ordered(modes, turn):
             if mode == "patched":
                 safethread_patch.install()
             samples[mode].append(sample(mode))
@@ -93,10 +112,12 @@ def wait(rounds):
 
     _start._wait_until_registered = timed  # before install(), which copies it
     safethread_patch.install()
-    for _ in range(rounds * STARTS):
-        thread = threading.Thread(target=int)
-        thread.start()
-        thread.join()
+    for _ in range(rounds):
+        still_here()
+        for _ in range(STARTS):
+            thread = threading.Thread(target=int)
+            thread.start()
+            thread.join()
     return {"share": len(waits) / (rounds * STARTS), "seconds": median(waits) if waits else None}
 
 
@@ -120,13 +141,13 @@ def forks(rounds, count):
     """Seconds of a fork with ``count`` Threads that were never started; wrapt is there in both."""
     with safethread_patch.installed():
         pass
-    threads = [threading.Thread() for _ in range(count)]
+    threads = [threading.Thread() for _ in range(count)]  # to the end
     first = threading.Thread(target=int)  # 3.6 looks at all of them only once a thread was started
     first.start()
     first.join()
     gc.collect()
     result = pairs(rounds, lambda mode: median([fork_and_answer() for _ in range(FORKS)]), ["stock", "patched"])
-    assert len(threads) == count
+    del threads
     return result
 
 
@@ -138,7 +159,7 @@ def bare_fork(with_wrapt):
 
 
 def memory(patched):
-    """Bytes for each thread, while it runs and after its end."""
+    """Bytes for each Thread object, while its thread runs and after the end."""
     try:
         import tracemalloc
     except ImportError:  # before 3.4, and on PyPy
@@ -150,7 +171,10 @@ def memory(patched):
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
+    kept = []  # or a table that is kept by id would find old ids again
+
     def run_all():
+        still_here()
         over, threads = threading.Event(), [None] * THREADS
         before = traced()
         for index in range(THREADS):
@@ -158,9 +182,9 @@ def memory(patched):
             threads[index].start()
         running = traced() - before
         over.set()
-        for index in range(THREADS):
-            threads[index].join()
-            threads[index] = None
+        for thread in threads:
+            thread.join()
+        kept.extend(threads)
         return running / THREADS
 
     tracemalloc.start()

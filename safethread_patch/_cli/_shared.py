@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 
-from safethread_patch import _facts
+from safethread_patch import _bootstrap, _facts
 
 # The child gets our sys.path, and not only PYTHONPATH: -I and -E ignore that one.
 _CHILD = """\
@@ -38,14 +38,20 @@ def median(values):
     return (values[len(values) // 2] + values[(len(values) - 1) // 2]) / 2
 
 
+def search_path():
+    """Return sys.path for another interpreter: without what is no text, and without our sitecustomize."""
+    bootstrap = os.path.dirname(os.path.abspath(_bootstrap.__file__))
+    entries = [entry for entry in sys.path if isinstance(entry, (type(""), type(b"".decode())))]
+    return [entry for entry in entries if os.path.abspath(entry) != bootstrap]
+
+
 def run_child(module, args, deadline):
     """Call the ``main(*args)`` of a module in a child process; return its lines, and in words how it ended if not well.
 
     It is ended when it neither ends nor writes a line for ``deadline`` seconds.
     """
     env = dict(os.environ, SAFETHREAD_PATCH="0")  # stock is stock, also where the patch loads by itself
-    path = [entry for entry in sys.path if isinstance(entry, (type(""), type(b"".decode())))]
-    command = [sys.executable, "-W", "ignore", "-c", _CHILD, module, str(len(args))] + args + path
+    command = [sys.executable, "-W", "ignore", "-c", _CHILD, module, str(len(args))] + args + search_path()
     # a session of its own, so that what it forks can be killed with it
     if not _facts.FORK:
         session = {}

@@ -7,20 +7,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 import safethread_patch
-from safethread_patch import _bootstrap, _facts
-from safethread_patch._cli._shared import Progress, median, positive, run_child
+from safethread_patch import _facts
+from safethread_patch._cli import enable
+from safethread_patch._cli._measure import DEADLINE, clock, ordered
+from safethread_patch._cli._shared import Progress, median, positive, run_child, search_path
 
 #: Rounds of each measurement, unless asked otherwise.
 ROUNDS = 31
 
 #: Numbers of Thread objects at a fork.
 COUNTS = (10, 1000, 10000)
-
-#: Seconds after which one measurement is taken for a hang.
-DEADLINE = 120
 
 
 def add_to(commands):
@@ -43,13 +41,13 @@ class _Failed(Exception):
 def run(options):
     """Measure, print what came out, and return the exit status."""
     rounds = options.rounds
-    report = {"interpreter": _facts.interpreter(), "rounds": rounds, "fork": None, "wrapt": None}
+    report = {"interpreter": _facts.interpreter(), "fork": None, "wrapt": None}
     try:
         with safethread_patch.installed():
             pass
-        with Progress(5 + len(COUNTS)) as progress:
+        with Progress(5 + len(COUNTS) if _facts.FORK else 4) as progress:
             progress.step("start and join")
-            report["start_join"] = _compare(_measure("starts", rounds), "us")
+            report["start_join"] = _compare(_measure("starts", rounds))
             progress.step("the wait in start()")
             wait = _measure("wait", rounds)
             report["wait"] = {"share": wait["share"], "us": wait["seconds"] and wait["seconds"] * 1e6}
@@ -57,11 +55,10 @@ def run(options):
                 report["fork"] = []
                 for count in COUNTS:
                     progress.step("fork with %d threads" % count)
-                    row = _compare(_measure("forks", rounds, count), "us")
+                    row = _compare(_measure("forks", rounds, count))
                     report["fork"].append(dict(row, threads=count))
                 progress.step("fork with wrapt imported")
-                bare = [(_measure("bare_fork", 0), _measure("bare_fork", 1)) for _ in range(1 + rounds // 4)]
-                report["wrapt"] = _spread([loaded / without for without, loaded in bare])
+                report["wrapt"] = _wrapt(1 + rounds // 4)
             progress.step("memory")
             stock, patched = _measure("memory", 0), _measure("memory", 1)
             report["memory"] = stock and dict((when, {"stock": stock[when], "patched": patched[when]}) for when in stock)
@@ -81,24 +78,34 @@ def _measure(what, *args):
     return json.loads(lines[-1])
 
 
-def _compare(samples, unit):
-    """Return the median of stock, in ``unit``, and the ratios of the others to it."""
+def _compare(samples):
+    """Return the median of stock, in us, and the ratios of the others to it."""
     stock = samples.pop("stock")
     row = dict((mode, _spread([one / base for one, base in zip(seconds, stock)])) for mode, seconds in samples.items())
-    row["stock_" + unit] = median(stock) * 1e6
+    row["stock_us"] = median(stock) * 1e6
     return row
+
+
+def _wrapt(rounds):
+    """Return the ratio of a fork with wrapt imported to one without; each in a process of its own."""
+    ratios = []
+    for turn in range(rounds):
+        seconds = dict((loaded, _measure("bare_fork", loaded)) for loaded in ordered([0, 1], turn))
+        ratios.append(seconds[1] / seconds[0])
+    return _spread(ratios)
 
 
 def _spread(values):
     values = sorted(values)
-    return {"median": median(values), "low": values[len(values) // 4], "high": values[-1 - len(values) // 4]}
+    quarter = len(values) // 4
+    return {"median": median(values), "low": values[quarter], "high": values[-1 - quarter], "rounds": len(values)}
 
 
 # Start-up
 
 _NOTHING, _THREADING = "pass", "import threading"
 
-#: What is started: name, the program, SAFETHREAD_PATCH, and what it is compared with.
+#: What is started: name, the program, SAFETHREAD_PATCH, and what it is compared with. None: where enable was not.
 _STARTS = (
     ("stock", _NOTHING, None, None),
     ("off", _NOTHING, "0", "stock"),
@@ -111,15 +118,20 @@ _STARTS = (
 
 def _start_up(rounds):
     """Return the milliseconds of a start, or those that it takes more than the one it is compared with."""
-    samples = dict((name, []) for name, _, _, _ in _STARTS)
+    samples = dict((start[0], []) for start in _STARTS)
     folder = tempfile.mkdtemp()
     try:
+        for name in ("empty", "enabled"):
+            os.mkdir(os.path.join(folder, name))
+        for name, text in enable.contents():
+            with open(os.path.join(folder, "enabled", name), "w") as file:
+                file.write(text)
         for turn in range(rounds + 1):
-            for name, program, switch, _ in _STARTS[turn % len(_STARTS) :] + _STARTS[: turn % len(_STARTS)]:
+            for name, program, switch, _ in ordered(_STARTS, turn):
                 samples[name].append(_start(program, switch, folder))
     finally:
         shutil.rmtree(folder)
-    result = {}
+    result = {"enabled_here": any(enable.names(place) for place, _ in enable.folders())}
     for name, _, _, base in _STARTS:
         # not the first round, which compiles
         differences = [one - (samples[base][turn] if base else 0) for turn, one in enumerate(samples[name])][1:]
@@ -128,17 +140,19 @@ def _start_up(rounds):
 
 
 def _start(program, switch, folder):
-    """Return the seconds of one start. ``folder``: an empty one, so that all have as many to look into."""
-    bootstrap = os.path.dirname(os.path.abspath(_bootstrap.__file__))
-    root = os.path.dirname(os.path.dirname(bootstrap))
-    path = [folder if switch is None else bootstrap, root] + sys.path
+    """Return the seconds of a start that looks for start-up files in ``folder``/enabled, or in ``folder``/empty."""
+    site_folder = os.path.join(folder, "empty" if switch is None else "enabled")
+    code = "import site, sys; sys.path[:] = sys.argv[2:]; site.addsitedir(sys.argv[1]); " + program
     env = dict(os.environ, SAFETHREAD_PATCH=switch or "0")
-    env["PYTHONPATH"] = os.pathsep.join(entry for entry in path if entry)
-    env.pop("PYTHONDONTWRITEBYTECODE", None)  # to compile at every start is not what is measured
-    begin = time.time()
+    env.pop("PYTHONPATH", None)  # it is in sys.path, but for the sitecustomize of run
+    if hasattr(sys, "pycache_prefix"):  # to compile at every start is not what is measured
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
+        env["PYTHONPYCACHEPREFIX"] = os.path.join(folder, "cache")
+    begin = clock()
     with open(os.devnull, "r+") as null:
-        status = subprocess.call([sys.executable, "-c", program], env=env, stdin=null, stdout=null, stderr=null)
-    seconds = time.time() - begin
+        command = [sys.executable, "-c", code, site_folder] + search_path()
+        status = subprocess.call(command, env=env, stdin=null, stdout=null, stderr=null)
+    seconds = clock() - begin
     if status:
         raise _Failed("starting %s, it ended with status %d" % (sys.executable, status))
     return seconds
@@ -162,6 +176,8 @@ def _text(report):
         rows.append((title, _ratio(row["patched"]), "stock %.0f us" % row["stock_us"]))
     if report["wrapt"]:
         rows.append(("bare fork, wrapt imported / not", _ratio(report["wrapt"]), ""))
+    if report["memory"] is None:
+        rows.append(("memory of a thread", "not measured", "there is no tracemalloc"))
     for when, row in sorted((report["memory"] or {}).items(), reverse=True):
         more = "%+.0f bytes" % (row["patched"] - row["stock"])
         rows.append(("memory of a thread, %s" % when, more, "stock %.0f bytes" % row["stock"]))
@@ -176,10 +192,12 @@ def _text(report):
         rows.append((title, more, "%s %.1f ms" % (base.replace("_", " with "), times[base + "_ms"]["median"])))
     lines = [
         "safethread_patch bench: %(implementation)s %(version)s on %(platform)s, %(executable)s" % interpreter,
-        "Medians of %d paired rounds; in brackets the middle half of them." % report["rounds"],
+        "Medians of paired rounds, %d of starts; in brackets the middle half of them." % start["patched"]["rounds"],
         "",
     ]
-    lines += ["%-38s %-24s %s" % row for row in rows]
+    lines += ["%-41s %-24s %s" % row for row in rows]
+    if times["enabled_here"]:
+        lines += ["", "This environment is enabled, and stock starts in it, too: measure start-up in another one."]
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
