@@ -68,7 +68,8 @@ class Mode(object):
         if sys.version_info < (3,):
             command = ["-m", "test.regrtest", "-v"] + options + tests
         else:
-            command = ["-m", "test", "--timeout", "600", "--junit-xml", self.xml] + options + tests
+            # each file in a process of its own, so that a hang is the end of that file only
+            command = ["-m", "test", "-j1", "--timeout", "300", "--junit-xml", self.xml] + options + tests
         with open(self.log, "w") as out:
             process = subprocess.Popen(
                 self.command + command, stdout=out, stderr=subprocess.STDOUT, cwd=self.work, env=self.env, preexec_fn=os.setsid
