@@ -25,6 +25,10 @@ TESTS = """
 #: Tests that assert a defect itself, or a detail of the implementation, by name, and why.
 EXPECTED = {}
 
+#: Left out. Its interrupt is lost if it comes at the recursion limit, where its handler cannot be called; then it
+#: runs for ever, stock or not (seen on 3.13.0, once on stock and once with the patch).
+NEVER_ENDING = "test_print_exception_gh_102056"
+
 #: Seconds after which all tests together are taken for a hang.
 DEADLINE = 2400
 
@@ -69,7 +73,8 @@ class Mode(object):
             command = ["-m", "test.regrtest", "-v"] + options + tests
         else:
             # each file in a process of its own, so that a hang is the end of that file only
-            command = ["-m", "test", "-j1", "--timeout", "300", "--junit-xml", self.xml] + options + tests
+            command = ["-m", "test", "-j1", "--timeout", "300", "--junit-xml", self.xml, "-i", NEVER_ENDING]
+            command += options + tests
         with open(self.log, "w") as out:
             process = subprocess.Popen(
                 self.command + command, stdout=out, stderr=subprocess.STDOUT, cwd=self.work, env=self.env, preexec_fn=os.setsid
@@ -77,9 +82,11 @@ class Mode(object):
             end = time.time() + DEADLINE
             while process.poll() is None and time.time() < end:
                 time.sleep(0.5)
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            try:
+                os.killpg(process.pid, signal.SIGKILL)  # and what a test left behind
+            except OSError:
+                pass
+            process.wait()
         return parse_log(self.log) if sys.version_info < (3,) else parse_xml(self.xml)
 
 
