@@ -23,7 +23,10 @@ TESTS = """
 """.split()
 
 #: Tests that assert a defect itself, or a detail of the implementation, by name, and why.
-EXPECTED = {}
+EXPECTED = {
+    "test.test_threading.ThreadTests.test_finalize_daemon_thread_hang": "wrapt imports logging, which flushes sys.stderr at "
+    "exit before the interpreter finalizes; the test takes that flush for its own (and fails on stock with logging imported)",
+}
 
 #: Left out. Its interrupt is lost if it comes at the recursion limit, where its handler cannot be called; then it
 #: runs for ever, stock or not (seen on 3.13.0, once on stock and once with the patch).

@@ -88,7 +88,7 @@ _ledger.put = hold
 _threads.low_level.start_new_thread(safethread_patch.install, ())
 held.wait()
 def look():
-    go.set()
+    _ledger.put = put  # not go.set(): the other thread may hold its lock
     if not safethread_patch.install(): return "install() said False"
     if not safethread_patch.uninstall(): return "uninstall() said False"
     if threading.Thread.run.__code__.co_filename != threading.__file__.replace(".pyc", ".py"): return "run is left"
