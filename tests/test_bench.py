@@ -110,7 +110,7 @@ signal.alarm(0)
 @pytest.mark.skipif(not hasattr(os, "fork") or PY2 or platform.python_implementation() != "CPython", reason="no tracemalloc")
 def test_nothing_is_kept_of_a_thread():
     stock, patched = [json.loads(_shared.run_child("safethread_patch._cli._measure", ["memory", mode], 60)[0][-1]) for mode in "01"]
-    # a pointer would be more
-    assert abs(patched["ended"] - stock["ended"]) < 8
+    # two stock runs of 3.11 and 3.12 differ by up to 12; an entry in a table of ours would be more
+    assert abs(patched["ended"] - stock["ended"]) < 36
     # and at most a frame, that of run(), which 3.11 has no object for
     assert patched["running"] - stock["running"] < (48 if sys.version_info >= (3, 11) else 512)
