@@ -8,8 +8,14 @@ import threading
 import weakref
 
 from safethread_patch import _threads
-from safethread_patch._facts import CHILD_FORGETS_ENDED, CHILD_KEEPS_NATIVE_ID, FREE_THREADED, PY2
-from safethread_patch._threads import active, starts
+from safethread_patch._facts import (
+    CHILD_FORGETS_ENDED,
+    CHILD_KEEPS_NATIVE_ID,
+    CHILD_STOPS_UNSTARTED,
+    FREE_THREADED,
+    PY2,
+)
+from safethread_patch._threads import active, starts, stopped_by_fork
 
 # What costs here is not time but memory: each object that is looked at first in a child is on a page that is
 # copied then. So nothing is looked at that need not be.
@@ -55,7 +61,11 @@ def before():
     Those whose start is not known to be in flight matter: it began before install(), or was left by
     Ctrl-C, or is none of ours.
     """
-    if active and (threading._limbo or _in_limbo):
+    if not active:
+        return
+    if CHILD_STOPS_UNSTARTED:  # here, for an at-fork hook older than ours may start a thread in the child
+        stopped_by_fork[:] = [True]
+    if threading._limbo or _in_limbo:
         ident = _threads.low_level.get_ident()
         _in_limbo[ident] = [weakref.ref(thread) for thread in _threads.values_of(threading._limbo)]
         if not _in_limbo[ident]:
@@ -77,6 +87,8 @@ def after_fork():
     if not active:
         return original()
     suspects = _threads.values_of(threading._limbo)
+    if CHILD_STOPS_UNSTARTED:
+        stopped_by_fork[:] = [True]
     if CHILD_FORGETS_ENDED:
         _quietly(_threads.complete_dummies)
     try:

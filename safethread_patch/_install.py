@@ -114,6 +114,8 @@ def _install():
     except BaseException:
         _uninstall()
         raise
+    if _facts.FORK and _facts.CHILD_STOPS_UNSTARTED:
+        _threads.unstop_all()
     if _threads.is_to_be_repaired():  # forked while uninstalled, with starts in flight that began before that
         _threads.take_copied_starts()
     _threads.enter_process()

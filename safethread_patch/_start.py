@@ -5,10 +5,11 @@ wakes the starter early.
 """
 import threading
 import time
+from functools import partial
 
 from safethread_patch import _facts, _threads
-from safethread_patch._facts import CHILD_STOPS_UNSTARTED, FREE_THREADED
-from safethread_patch._threads import active, low_level, starts
+from safethread_patch._facts import FREE_THREADED, PY2
+from safethread_patch._threads import active, low_level, starts, stopped_by_fork
 
 #: Pauses between two looks at the registry, in seconds: counted, because clocks may be frozen; 10 s in
 #: all. What has not registered by then is held up by someone who may wait for this very start(): to
@@ -24,20 +25,25 @@ original = call = None
 def start(self):
     if not active:
         return call(self)
-    key, in_flight = id(self), starts.in_flight
+    key, in_flight, lock = id(self), starts.in_flight, None
     claim = (self, low_level.get_ident(), threading._active_limbo_lock)
     try:
         if in_flight.setdefault(key, claim) is not claim:
             _check_claim(key, claim)
-        if CHILD_STOPS_UNSTARTED:
+        if stopped_by_fork:
             _unstop(self)
         if FREE_THREADED:
             starts.threads[key] = self
+        if PY2:
+            lock = low_level.allocate_lock()
+            _wait_for_announcement(self, lock)
         result = call(self)
         if threading._limbo:  # mostly empty, and cheaper to ask than whether self is in it
             _wait_until_registered(self)
         return result
     finally:
+        if lock is not None:
+            _wait_for_event_again(self, lock)
         # no call: since 3.10 no signal comes between the look and the del, and leaves the claim behind
         try:
             if in_flight[key] is claim:
@@ -57,7 +63,7 @@ def run(self):
 # Python 2. A new thread calls it right after it has registered, so also the starter of a subclass with a
 # run() of its own is woken. Unless under -O.
 def _note(self, format, *args):
-    if starts.waiting:
+    if starts.waiting and self._Thread__ident is not None:  # start() calls it too, before there is an ident
         _announce(self)
     if self._Verbose__verbose:  # as in the original, which is not called for nothing
         original(self, format, *args)
@@ -100,14 +106,14 @@ def _unstop(thread):
 
 
 def _announce(thread):
+    # The starter takes the lock out of the table, not we: an exception sent to this thread might come in
+    # between, and the starter wait for ever.
     lock = starts.waiting.get(id(thread))
-    if lock is not None:
+    if lock is not None and lock.locked():
         _wake(lock)
 
 
 def _wake(lock):
-    # The starter takes the lock out of the table, not we: an exception sent to this thread might come in
-    # between, and the starter wait for ever.
     try:
         lock.release()
     except Exception:  # released already
@@ -123,16 +129,14 @@ def wake_all():
 def _wait_until_registered(thread):
     if not _threads.is_in_limbo(thread):
         return
+    if PY2:
+        _wait_for_event(thread)  # as on stock, if uninstall() has woken the starter before that
     lock = threading.Lock()  # looked up when called, like sleep: a greenlet must not block its own hub
     lock.acquire()
     try:
-        # a thread that starts itself anew has two starters for a moment: the second one can only poll
-        first = starts.waiting.setdefault(id(thread), lock) is lock
-        # a look after the lock is in its place: the thread may have announced itself just before
-        if not _threads.is_in_limbo(thread):
-            return
-        if first and _will_announce(thread):
-            lock.acquire()
+        # a thread that starts itself anew has two starters for a moment: the second one is not woken
+        starts.waiting.setdefault(id(thread), lock)
+        # each look after the lock is in its place: the thread may have announced itself just before
         for pause in PAUSES:
             if not _threads.is_in_limbo(thread) or _will_not_register(thread):
                 return
@@ -158,36 +162,64 @@ if _facts.TIMED_LOCKS:
     def _pause(lock, seconds):
         lock.acquire(True, seconds)
 
-    def _will_announce(thread):
-        return False  # and no need to know it: the lock's acquire() has a timeout
-
 else:
     def _pause(lock, seconds):
         time.sleep(seconds)
 
+    # The stock start() waits for an event that is set too early: half of all starts would wait once more, and
+    # each wait costs two switches between threads. So while start() lasts, wait() of that event waits for the
+    # announcement, which comes a moment later.
+
+    _EVENT = type(threading.Event())
+
+    def _wait_for_announcement(thread, lock):
+        try:
+            event = thread._Thread__started
+            names = vars(event)
+            if type(event) is _EVENT and "wait" not in names and _will_announce(thread):
+                lock.acquire()
+                # its first starter may still wait for a thread that starts itself anew
+                if starts.waiting.setdefault(id(thread), lock) is lock:
+                    names["set"] = partial(_set_and_look, event.set, lock)
+                    names["wait"] = lock.acquire
+        except Exception:  # not a Thread, or not initialised: the stock start() says so
+            pass
+
+    def _wait_for_event_again(thread, lock):
+        if starts.waiting.get(id(thread)) is lock:
+            starts.waiting.pop(id(thread), None)
+            names = vars(thread._Thread__started)
+            names.pop("wait", None)
+            names.pop("set", None)
+
+    def _wait_for_event(thread):
+        event = thread._Thread__started
+        if type(event) is _EVENT:
+            _EVENT.wait(event)
+
+    def _set_and_look(set_event, lock):
+        set_event()
+        # Without a timeout, and deaf to Ctrl-C, the starter may wait only for a thread that has nothing left
+        # to wait for but the interpreter. And once uninstalled, no thread announces itself any more.
+        try:
+            if active and not threading._active_limbo_lock.locked():
+                return
+        except Exception:  # another's lock by now
+            pass
+        _wake(lock)
+
     def _will_announce(thread):
-        """Tell whether ``thread`` will announce itself before long, or end.
+        """Tell whether ``thread`` will announce itself once it has registered, and if it ends before that.
 
-        Only then may the starter block on a lock, without a timeout and deaf to Ctrl-C: the thread must
-        have nothing left to wait for but the interpreter.
+        By the code, not the functions: every install() makes new ones. Raises AttributeError if not.
         """
-        limbo_lock = threading._active_limbo_lock
         return (
-            type(limbo_lock) is _threads.LOCK_TYPE
-            and not limbo_lock.locked()
-            and not thread._Thread__stopped
-            and (_will_note(thread) or _will_run(thread))
-            and _code(thread._Thread__stop) is __stop.__code__
+            type(threading._active_limbo_lock) is _threads.LOCK_TYPE
+            and thread._Thread__stop.__code__ is __stop.__code__
+            and (__debug__ and thread._note.__code__ is _note.__code__ or _will_run(thread))
         )
-
-    def _will_note(thread):
-        return __debug__ and _code(thread._note) is _note.__code__
 
     def _will_run(thread):
         # a trace hook comes before run(), and may wait for whatever it likes
         hooks = threading._trace_hook or threading._profile_hook
-        return not hooks and _code(thread.run) is run.__code__ and thread.run.__self__ is thread
-
-    def _code(function):
-        # not the function: every install() makes a new one
-        return getattr(function, "__code__", None)
+        return not hooks and thread.run.__code__ is run.__code__ and thread.run.__self__ is thread

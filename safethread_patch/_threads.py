@@ -35,6 +35,10 @@ starts = Starts()
 #: Not empty while installed: what was put in place does its work only then.
 active = []
 
+#: Not empty from the first fork on, in parent and child, see _facts.CHILD_STOPS_UNSTARTED: start() looks
+#: then whether threading has stopped a Thread that was never started.
+stopped_by_fork = []
+
 #: Looked up in here when called, or gevent's greenlets would be one thread.
 low_level = _thread
 
@@ -235,6 +239,21 @@ else:
             handle = getattr(thread, _HANDLE)
             if handle.is_done() and not is_started(thread):
                 setattr(thread, _HANDLE, type(handle)())
+
+
+def unstop_all():
+    """Undo what a fork has done to Threads that were never started; for install(), before which it has forked."""
+    while True:
+        try:
+            threads = list(threading._dangling)
+            break
+        except RuntimeError:  # changed in the middle of it
+            pass
+    for thread in threads:
+        try:
+            unstop(thread)
+        except Exception:  # not initialised, say
+            pass
 
 
 def repair(thread):

@@ -365,6 +365,29 @@ seen(in_forked_child(look))
     )
 
 
+@pytest.mark.parametrize("patched_before", [False, True])
+def test_install_in_a_child_that_was_forked_without(patched_before):
+    # until 3.13.4 the fork has stopped the thread
+    check(
+        LOOKS
+        + """
+thread, alive = witnessed()
+once = threading.Thread(target=int)
+once.start()  # 3.6 looks at Threads only then
+once.join()
+if %r:
+    safethread_patch.install()
+    safethread_patch.uninstall()
+def child():
+    safethread_patch.install()
+    lie = lie_about(thread, alive)
+    return lie or in_forked_child(lambda: lie_about(thread, alive))
+seen(in_forked_child(child))
+"""
+        % patched_before
+    )
+
+
 def test_uninstalled_patch_repairs_nothing():
     # and the hook, which cannot be taken back, is inert
     check(

@@ -250,6 +250,113 @@ clean()
     )
 
 
+# Python 2: start() waits once, by a wait() that the event has for as long
+
+LENT = """
+safethread_patch.install()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+thread, alive = witnessed(HeldBootstrap)
+event = started_event(thread)
+"""
+
+only_python_2 = pytest.mark.skipif(not PY2, reason="the locks have timeouts")
+
+
+@only_python_2
+@pytest.mark.parametrize("thread", sorted(THREADS))
+def test_event_has_its_own_wait_again(thread):
+    check(
+        HELD
+        + """
+safethread_patch.install()
+thread, lent = %s, []
+event, start_new_thread = started_event(thread), threading._start_new_thread
+before = sorted(vars(event))
+def look(*args):
+    lent.extend(set(vars(event)) - set(before))
+    return start_new_thread(*args)
+threading._start_new_thread = look
+thread.start()
+assert sorted(lent) == ["set", "wait"], lent
+assert sorted(vars(event)) == before
+thread.join()
+clean()
+"""
+        % THREADS[thread]
+    )
+
+
+@only_python_2
+def test_interrupt_while_somebody_has_taken_the_limbo_lock_behind_start():
+    check(
+        LENT
+        + """
+lock, interrupted, in_time = threading._active_limbo_lock, [], []
+def hold_the_lock_and_interrupt():
+    thread.reached.wait()
+    with lock:
+        thread.go.set()
+        wait_for(event.is_set, "the thread has said that it runs")
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_for(lambda: interrupted, "KeyboardInterrupt comes")
+        in_time.append(1)
+_threads.low_level.start_new_thread(hold_the_lock_and_interrupt, ())
+try: thread.start()
+except KeyboardInterrupt: interrupted.append(1)
+thread.join()
+assert in_time
+clean()
+"""
+    )
+
+
+@only_python_2
+def test_uninstall_makes_no_start_return_before_the_thread_is_started():
+    check(
+        LENT
+        + """
+told = start_in_background(thread)
+thread.reached.wait()
+assert safethread_patch.uninstall()
+wait_for(lambda: event._Event__cond._Condition__waiters, "start() waits as on stock")
+assert not event.is_set() and not told
+def child():
+    # as on stock: it can be started, and start() returns
+    started = start_in_background(thread)
+    wait_for(lambda: started, "start() returns in the child")
+assert in_forked_child(child) is None
+assert not told
+thread.go.set()
+wait_for(lambda: told == ["ok"], "start() returns")
+thread.join()
+clean()
+"""
+    )
+
+
+@only_python_2
+def test_start_that_fails_gives_the_wait_back():
+    check(
+        LENT
+        + """
+thread = threading.Thread(target=int)
+event, start_new_thread = started_event(thread), threading._start_new_thread
+before = sorted(vars(event))
+def fail(*args): raise MemoryError
+threading._start_new_thread = fail
+try: thread.start()
+except MemoryError: pass
+else: raise AssertionError
+threading._start_new_thread = start_new_thread
+assert sorted(vars(event)) == before
+threading._limbo.clear()  # 2.6 leaves it there
+thread.start()
+thread.join()
+clean()
+"""
+    )
+
+
 # Subclasses of all kinds
 
 
