@@ -7,14 +7,17 @@
     nox -s cpython          CPython's own tests, stock and with the patch: long
     nox -s soak             ten minutes on each of four interpreters; nox -s soak -- 20: seconds
     nox -s lint types       ruff, and that Python 2.7 can compile it; mypy and stubtest
+    nox -s package          wheel and sdist: what they hold, and that they show well
 
 The wheel is what is tested, not the checkout.
 """
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import nox
 
@@ -28,7 +31,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = False  # named and skipped, on CI too
-nox.options.sessions = ["lint", "types", "tests", "tests-2.7"]
+nox.options.sessions = ["lint", "types", "package", "tests", "tests-2.7"]
 
 # pyenv's shims answer to every name, also to those that they then refuse to run
 _PYENV = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
@@ -147,6 +150,26 @@ def types(session):
         file.write("safethread_patch\\._.*\n")  # what is private has no stubs
     env = {"SAFETHREAD_PATCH": "0"}
     session.run("stubtest", "--mypy-config-file", config, "--allowlist", allowed, "safethread_patch", env=env)
+
+
+@nox.session
+def package(session):
+    """The wheel and the sdist: the same from each, nothing in them that users do not need, and a page to show."""
+    session.install("twine")
+    folder = os.path.join(session.create_tmp(), "dist")
+    shutil.rmtree(folder, ignore_errors=True)
+    # the sdist, and from it the wheel
+    session.run("uv", "build", "-q", "--python", sys.executable, "-o", folder, HERE, external=True)
+    (from_sdist,) = glob.glob(os.path.join(folder, "*.whl"))
+    with open(wheel(session), "rb") as ours, open(from_sdist, "rb") as theirs:
+        if ours.read() != theirs.read():
+            session.error("the sdist builds another wheel than the checkout: %s, %s" % (_wheels[0], from_sdist))
+    with zipfile.ZipFile(from_sdist) as file:
+        names = [name for name in file.namelist() if ".dist-info/" not in name]
+    wrong = [name for name in names if not re.match(r"safethread_patch/(.*\.pyi?|py\.typed)$", name)]
+    if wrong or "safethread_patch/py.typed" not in names:
+        session.error("the wheel should hold the package alone, with py.typed, and holds %s" % (wrong or names))
+    session.run("twine", "check", "--strict", *glob.glob(os.path.join(folder, "*")))
 
 
 @nox.session(name="tests-2.7", venv_backend="none")

@@ -7,7 +7,7 @@ True
 # Only what is called is imported: a pytest plugin of this package is imported in every test run, before
 # coverage starts, and Python 2.7 knows no __getattr__ of modules.
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "SafeThreadWarning",
@@ -23,14 +23,14 @@ __all__ = [
 class UnsupportedInterpreter(RuntimeError):
     """This interpreter's ``threading`` lacks something that the patch needs; nothing was changed.
 
-    .. versionadded:: 0.1
+    .. versionadded:: 1.0
     """
 
 
 class SafeThreadWarning(UserWarning):
     """The patch could not be taken out in full, because somebody patched over it.
 
-    .. versionadded:: 0.1
+    .. versionadded:: 1.0
     """
 
 
@@ -49,7 +49,7 @@ def install():
 
     The wait in start() is A. Jesse Jiryu Davis's SafeThread ("Dawn of the Thread", 2013).
 
-    .. versionadded:: 0.1
+    .. versionadded:: 1.0
     """
     from safethread_patch import _install
 
@@ -65,7 +65,7 @@ def uninstall():
     Returns True if everything was put back; False if the patch is not installed, or if a later patch is
     in the way: then a :exc:`SafeThreadWarning` names it.
 
-    .. versionadded:: 0.1
+    .. versionadded:: 1.0
     """
     from safethread_patch import _install
 
@@ -75,7 +75,7 @@ def uninstall():
 def is_installed():
     """Return True between install() and uninstall().
 
-    .. versionadded:: 0.1
+    .. versionadded:: 1.0
     """
     from safethread_patch import _install
 
@@ -88,7 +88,7 @@ def installed():
     Contexts nest, also across threads: the last one to end uninstalls, and only if the first one
     installed. Raises what install() raises.
 
-    .. versionadded:: 0.1
+    .. versionadded:: 1.0
     """
     from safethread_patch import _install
 
@@ -105,7 +105,7 @@ def status():
     ``defects``: the ids of the defects that this interpreter has without the patch.
     ``others``: for each of ``Thread.start`` and ``Thread.run`` that somebody else has patched too, by whom.
 
-    .. versionadded:: 0.1
+    .. versionadded:: 1.0
     """
     from safethread_patch import _install
 

@@ -3,7 +3,7 @@
 For a ``sitecustomize.py`` of your own, uWSGI's ``import=``, and frozen programs. What goes wrong is said in
 one line on stderr. ``SAFETHREAD_PATCH=0``, ``off``, ``no`` or ``false`` switches it off.
 
-.. versionadded:: 0.1
+.. versionadded:: 1.0
 """
 from safethread_patch._bootstrap import _safethread_patch_autoload
 

@@ -4,7 +4,7 @@
 ``@pytest.mark.safethread(False)``: this test with, this one without. Marker beats option beats ini.
 Fixtures: :func:`safethread` and :func:`safethread_fork`.
 
-.. versionadded:: 0.1
+.. versionadded:: 1.0
 """
 from __future__ import absolute_import
 
@@ -122,7 +122,7 @@ def safethread():
     Afterwards ``Thread.start`` and ``Thread.run`` are the objects that they were before. Also where a marker
     says otherwise: the fixture is nearer to the test.
 
-    .. versionadded:: 0.1
+    .. versionadded:: 1.0
     """
     found = safethread_patch.is_installed()
     try:
@@ -150,6 +150,6 @@ def safethread_fork():
     RuntimeError that names it. Raises TypeError if the value cannot be pickled. Without ``os.fork`` the test is
     skipped.
 
-    .. versionadded:: 0.1
+    .. versionadded:: 1.0
     """
     return _pytest_fork.fork

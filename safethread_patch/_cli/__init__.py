@@ -13,7 +13,7 @@ def main(argv=None):
 
     0: it worked, and nothing was wrong. 1: something was. 2: wrong usage. 130: Ctrl-C.
 
-    .. versionadded:: 0.1
+    .. versionadded:: 1.0
     """
     for name in ("stdout", "stderr"):  # of a daemon they may be closed
         if getattr(sys, name) is None:

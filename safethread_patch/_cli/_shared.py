@@ -32,6 +32,14 @@ def positive(text):
     return number
 
 
+def add_options(parser, rounds, what):
+    """Add ``--json``, and ``--rounds``: how many of ``what``, by default ``rounds``."""
+    parser.add_argument("--json", action="store_true", help="for programs: one JSON object on stdout")
+    parser.add_argument(
+        "--rounds", type=positive, default=rounds, metavar="N", help="rounds of each %s (%%(default)s)" % what
+    )
+
+
 def median(values):
     """Return the middle one of ``values``, or the mean of the two."""
     values = sorted(values)

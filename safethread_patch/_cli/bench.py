@@ -12,7 +12,7 @@ import safethread_patch
 from safethread_patch import _facts
 from safethread_patch._cli import enable
 from safethread_patch._cli._measure import DEADLINE, clock, ordered
-from safethread_patch._cli._shared import Progress, median, positive, run_child, search_path
+from safethread_patch._cli._shared import Progress, add_options, median, run_child, search_path
 
 #: Rounds of each measurement, unless asked otherwise.
 ROUNDS = 31
@@ -29,8 +29,7 @@ def add_to(commands):
         description="Measures what the patch costs on this interpreter: medians of paired rounds, and in brackets the "
         "middle half of them.",
     )
-    parser.add_argument("--json", action="store_true", help="for programs: one JSON object on stdout")
-    parser.add_argument("--rounds", type=positive, default=ROUNDS, metavar="N", help="rounds of each measurement (%(default)s)")
+    add_options(parser, ROUNDS, "measurement")
     parser.set_defaults(function=run)
 
 

@@ -4,7 +4,7 @@ import sys
 
 import safethread_patch
 from safethread_patch import _facts
-from safethread_patch._cli._shared import Progress, positive, run_child
+from safethread_patch._cli._shared import Progress, add_options, run_child
 from safethread_patch._defects._run import BROKEN, CANNOT, CLEAN, DEADLINE, HIT
 
 #: Rounds of a trial, unless asked otherwise.
@@ -22,8 +22,7 @@ def add_to(commands):
         description="Tries each defect on this interpreter, stock beside patched, in child processes with deadlines. "
         "The exit status is 0 only if none is left with the patch.",
     )
-    parser.add_argument("--json", action="store_true", help="for programs: one JSON object on stdout")
-    parser.add_argument("--rounds", type=positive, default=ROUNDS, metavar="N", help="rounds of each trial (%(default)s)")
+    add_options(parser, ROUNDS, "trial")
     parser.set_defaults(function=run)
 
 
