@@ -17,9 +17,6 @@ AT_FORK_HOOKS = hasattr(os, "register_at_fork")
 #: PEP 829: site reads NAME.start, instead of the import lines of NAME.pth.
 STARTUP_FILES = VERSION >= (3, 15)
 
-#: Python 2 locks know no timeout, and a signal does not interrupt them.
-TIMED_LOCKS = VERSION >= (3, 2)
-
 #: Then every list, dict and closure cell has a lock, which may be handed over to a thread that has waited
 #: for it long. A fork in that moment leaves it locked in the child, by a thread that is gone.
 FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()

@@ -129,8 +129,8 @@ def wake_all():
 def _wait_until_registered(thread):
     if not _threads.is_in_limbo(thread):
         return
-    if PY2:
-        _wait_for_event(thread)  # as on stock, if uninstall() has woken the starter before that
+    if PY2 and not active:
+        _wait_for_event(thread)  # as on stock: uninstall() may have woken the starter before that
     lock = threading.Lock()  # looked up when called, like sleep: a greenlet must not block its own hub
     lock.acquire()
     try:
@@ -157,12 +157,13 @@ def _will_not_register(thread):
     return _threads.owns_limbo_lock()
 
 
-if _facts.TIMED_LOCKS:
+if not PY2:
 
     def _pause(lock, seconds):
         lock.acquire(True, seconds)
 
-else:
+else:  # its locks know no timeout, and a signal does not interrupt them
+
     def _pause(lock, seconds):
         time.sleep(seconds)
 
