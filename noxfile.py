@@ -73,7 +73,7 @@ def tests(session):
     run_tests(session, "python")
 
 
-@nox.session(python=["3.11", "3.13"])
+@nox.session(python=["3.11", "3.13"])  # [versions]
 def neighbours(session):
     """Libraries that patch threads, too, or use threads and forks."""
     libraries = ["gevent", "eventlet", "sentry-sdk", "opentelemetry-sdk"]
@@ -83,7 +83,7 @@ def neighbours(session):
     run_tests(session, "python", {"NEIGHBOURS": "1"}, ["test_neighbours.py"])
 
 
-@nox.session(python=["3.8", "3.11", "3.13", "3.15"])
+@nox.session(python=["3.8", "3.11", "3.13", "3.15"])  # [versions]
 def cpython(session):
     """CPython's own tests, stock and with the patch; "-- TEST ..." for some of them."""
     session.install(wheel(session))
@@ -103,7 +103,7 @@ def run_cpython(session, python, tests, env=None):
     session.run(python, "cpython.py", folder, *tests, env=env, external=True)
 
 
-@nox.session(python=["3.11", "3.15", "3.13t"])
+@nox.session(python=["3.11", "3.15", "3.13t"])  # [versions]
 def soak(session):
     """Ten minutes of everything at once; "-- SECONDS" for another time."""
     session.install(wheel(session))
@@ -142,10 +142,11 @@ def lint(session):
 def types(session):
     """The stubs of the public face, by themselves and against the code."""
     session.install(wheel(session), "mypy", "pytest <9.2")
-    session.chdir(os.path.join(HERE, "tests"))
+    folder = os.path.abspath(session.create_tmp())
+    session.chdir(folder)  # from here the checkout cannot be imported, and what mypy keeps is out of the way
     config = os.path.join(HERE, "pyproject.toml")
     session.run("mypy", "--config-file", config, "-p", "safethread_patch")
-    allowed = os.path.join(session.create_tmp(), "allowed")
+    allowed = os.path.join(folder, "allowed")
     with open(allowed, "w") as file:
         file.write("safethread_patch\\._.*\n")  # what is private has no stubs
     env = {"SAFETHREAD_PATCH": "0"}

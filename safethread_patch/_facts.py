@@ -48,7 +48,7 @@ Defect = namedtuple("Defect", "id title here healed_upstream")
 
 _ZOMBIES = VERSION < (2, 7, 6) or (3,) <= VERSION < (3, 3, 3)
 
-#: Every defect that the patch heals. ``here``: does this interpreter have it.
+#: Every defect that the patch heals. [versions] ``here``: does this interpreter have it.
 DEFECTS = (
     Defect(
         "unregistered-start",

@@ -38,6 +38,8 @@ def _repair_starts(suspects):
     # the current thread, and what at-fork hooks older than ours have started
     alive = _threads.values_of(threading._active)
     for thread in suspects:
+        if PY2:
+            _quietly(_threads.give_back_wait, thread)
         if thread is not None and not any(other is thread for other in alive):
             _quietly(_threads.repair, thread)
 
@@ -75,6 +77,8 @@ def before():
 def after_in_child():
     """Repair the current process, a forked child."""
     if active:
+        if CHILD_STOPS_UNSTARTED:  # the fork may have been none that before() has seen
+            stopped_by_fork[:] = [True]
         repair_child([ref() for ref in _in_limbo.get(_threads.low_level.get_ident(), ())] if _in_limbo else [])
 
 

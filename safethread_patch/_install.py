@@ -79,7 +79,7 @@ def status():
 def _check_interpreter():
     missing = _facts.missing_from_threading()
     if missing:
-        raise UnsupportedInterpreter(
+        raise UnsupportedInterpreter(  # [versions]
             "install() found no %s in %s %s. Nothing was changed. safethread_patch knows CPython 2.6, 2.7 and "
             "3.3 to 3.15, and PyPy; look for a newer version of it."
             % (", ".join(missing), _facts.interpreter()["implementation"], _facts.interpreter()["version"])
@@ -117,7 +117,9 @@ def _install():
     if _facts.FORK and _facts.CHILD_STOPS_UNSTARTED:
         _threads.unstop_all()
     if _threads.is_to_be_repaired():  # forked while uninstalled, with starts in flight that began before that
-        _threads.take_copied_starts()
+        for thread in _threads.take_copied_starts():
+            if _facts.PY2:
+                _threads.give_back_wait(thread)
     _threads.enter_process()
     _threads.active.append(True)
     return True

@@ -25,7 +25,7 @@ original = call = None
 def start(self):
     if not active:
         return call(self)
-    key, in_flight, lock = id(self), starts.in_flight, None
+    key, in_flight, lent = id(self), starts.in_flight, None
     claim = (self, low_level.get_ident(), threading._active_limbo_lock)
     try:
         if in_flight.setdefault(key, claim) is not claim:
@@ -35,15 +35,13 @@ def start(self):
         if FREE_THREADED:
             starts.threads[key] = self
         if PY2:
-            lock = low_level.allocate_lock()
-            _wait_for_announcement(self, lock)
+            lent = []
+            _wait_for_announcement(self, lent)
         result = call(self)
         if threading._limbo:  # mostly empty, and cheaper to ask than whether self is in it
             _wait_until_registered(self)
         return result
     finally:
-        if lock is not None:
-            _wait_for_event_again(self, lock)
         # no call: since 3.10 no signal comes between the look and the del, and leaves the claim behind
         try:
             if in_flight[key] is claim:
@@ -52,6 +50,10 @@ def start(self):
                     starts.threads.pop(key, None)
         except KeyError:  # it was another start's, which has ended meanwhile
             pass
+        if lent:  # in this order, should a signal come: without its entry in the table nobody ends the wait
+            lent[0].pop("wait", None)
+            lent[0].pop("set", None)
+            starts.waiting.pop(key, None)
 
 
 def run(self):
@@ -129,8 +131,9 @@ def wake_all():
 def _wait_until_registered(thread):
     if not _threads.is_in_limbo(thread):
         return
-    if PY2 and not active:
-        _wait_for_event(thread)  # as on stock: uninstall() may have woken the starter before that
+    # on Python 2 uninstall() may have woken the starter before the stock start() would have returned
+    while not (_threads.is_started(thread) or _threads.is_dead(thread)) and _threads.is_in_limbo(thread):
+        time.sleep(0.1)
     lock = threading.Lock()  # looked up when called, like sleep: a greenlet must not block its own hub
     lock.acquire()
     try:
@@ -172,31 +175,26 @@ else:  # its locks know no timeout, and a signal does not interrupt them
     # announcement, which comes a moment later.
 
     _EVENT = type(threading.Event())
+    _INNER = threading.Thread._Thread__bootstrap_inner.__code__
+    _OUTER = threading.Thread._Thread__bootstrap.__code__
 
-    def _wait_for_announcement(thread, lock):
+    def _wait_for_announcement(thread, lent):
         try:
             event = thread._Thread__started
             names = vars(event)
-            if type(event) is _EVENT and "wait" not in names and _will_announce(thread):
-                lock.acquire()
-                # its first starter may still wait for a thread that starts itself anew
-                if starts.waiting.setdefault(id(thread), lock) is lock:
-                    names["set"] = partial(_set_and_look, event.set, lock)
-                    names["wait"] = lock.acquire
+            if type(event) is not _EVENT or "wait" in names or not _will_announce(thread):
+                return
+            lock = low_level.allocate_lock()
+            lock.acquire()
+            lent.append(names)
+            # its first starter may still wait for a thread that starts itself anew
+            if starts.waiting.setdefault(id(thread), lock) is lock:
+                names["set"] = partial(_set_and_look, event.set, lock)
+                names["wait"] = lock.acquire
+            else:
+                del lent[:]
         except Exception:  # not a Thread, or not initialised: the stock start() says so
             pass
-
-    def _wait_for_event_again(thread, lock):
-        if starts.waiting.get(id(thread)) is lock:
-            starts.waiting.pop(id(thread), None)
-            names = vars(thread._Thread__started)
-            names.pop("wait", None)
-            names.pop("set", None)
-
-    def _wait_for_event(thread):
-        event = thread._Thread__started
-        if type(event) is _EVENT:
-            _EVENT.wait(event)
 
     def _set_and_look(set_event, lock):
         set_event()
@@ -216,6 +214,8 @@ else:  # its locks know no timeout, and a signal does not interrupt them
         """
         return (
             type(threading._active_limbo_lock) is _threads.LOCK_TYPE
+            and thread._Thread__bootstrap.__code__ is _OUTER
+            and thread._Thread__bootstrap_inner.__code__ is _INNER
             and thread._Thread__stop.__code__ is __stop.__code__
             and (__debug__ and thread._note.__code__ is _note.__code__ or _will_run(thread))
         )

@@ -161,7 +161,15 @@ if _facts.VERSION < (3, 4):
         return getattr(thread, _STOPPED, False) is True
 
     def is_dead(thread):
-        return is_stopped(thread) and thread.ident not in sys._current_frames()
+        # no ident: initialised anew in its run(), and stopped by the end of that
+        ident = thread.ident
+        return is_stopped(thread) and ident is not None and ident not in sys._current_frames()
+
+    def give_back_wait(thread):
+        """Let the event of a thread whose start was copied by a fork have its own wait() again, see _start."""
+        names = vars(getattr(thread, _STARTED))
+        names.pop("wait", None)
+        names.pop("set", None)
 
     def _make(thread, started, stopped):
         setattr(thread, _STARTED, _new_event(started))

@@ -118,6 +118,29 @@ seen(answers[0])
     )
 
 
+@pytest.mark.skipif(sys.version_info >= (3,), reason="no event has another's wait()")
+def test_event_of_the_forking_thread_has_its_own_wait_in_the_child():
+    # it forks before its starter, who is woken already, gets the interpreter
+    check(
+        """
+class Forking(threading.Thread):
+    def run(self):
+        pid = os.fork()
+        if not pid: os._exit(len(set(vars(event)) & set(["wait", "set"])))
+        told.append(os.waitpid(pid, 0)[1])
+safethread_patch.install()
+sys.setcheckinterval(10 ** 7)
+told = []
+for _ in range(50):
+    thread = Forking()
+    event = started_event(thread)
+    thread.start()
+    thread.join()
+assert told == 50 * [0], told
+"""
+    )
+
+
 def test_child_has_no_starts_in_flight_and_no_starters_that_wait():
     check(
         LOOKS
@@ -386,6 +409,42 @@ seen(in_forked_child(child))
 """
         % patched_before
     )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 7), reason="no at-fork hooks")
+@pytest.mark.parametrize("how", ["by a before hook", "by nobody"])
+def test_fork_that_our_before_hook_does_not_see(how):
+    # it was registered too late, or C code has called only PyOS_AfterFork_Child(), of which 3.13 dies
+    if how == "by nobody" and (sys.version_info >= (3, 13) or platform.python_implementation() != "CPython"):
+        pytest.skip("no such fork")
+    lines = check(
+        LOOKS
+        + """
+import ctypes
+if %r == "by a before hook":
+    os.register_at_fork(before=safethread_patch.install)
+    fork = os.fork
+else:
+    safethread_patch.install()
+    def fork():
+        pid = ctypes.PyDLL(None).fork()
+        if not pid: ctypes.pythonapi.PyOS_AfterFork_Child()
+        return pid
+thread, alive = witnessed()
+once = threading.Thread(target=int)
+once.start()
+once.join()
+pid = fork()
+if not pid:
+    lie = lie_about(thread, alive)
+    print(lie or "no lie")
+    sys.stdout.flush()
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+        % how
+    )
+    assert lines == ["no lie"], lines
 
 
 def test_uninstalled_patch_repairs_nothing():

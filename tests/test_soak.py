@@ -8,6 +8,7 @@ from conftest import run
 
 from safethread_patch import _facts
 
+# [versions]
 SOAKED = _facts.FREE_THREADED or sys.version_info[:2] in [(2, 7), (3, 11), (3, 15)]
 
 

@@ -255,8 +255,18 @@ clean()
 LENT = """
 safethread_patch.install()
 signal.signal(signal.SIGINT, signal.default_int_handler)
-thread, alive = witnessed(HeldBootstrap)
-event = started_event(thread)
+thread, alive = witnessed()
+event, start_new_thread = started_event(thread), threading._start_new_thread
+reached, go = threading.Event(), threading.Event()
+def held(function, args):
+    # the new thread is held before it does anything; the next one is not
+    def bootstrap():
+        reached.set()
+        go.wait()
+        function(*args)
+    threading._start_new_thread = start_new_thread
+    return start_new_thread(bootstrap, ())
+threading._start_new_thread = held
 """
 
 only_python_2 = pytest.mark.skipif(not PY2, reason="the locks have timeouts")
@@ -293,9 +303,9 @@ def test_interrupt_while_somebody_has_taken_the_limbo_lock_behind_start():
         + """
 lock, interrupted, in_time = threading._active_limbo_lock, [], []
 def hold_the_lock_and_interrupt():
-    thread.reached.wait()
+    reached.wait()
     with lock:
-        thread.go.set()
+        go.set()
         wait_for(event.is_set, "the thread has said that it runs")
         os.kill(os.getpid(), signal.SIGINT)
         wait_for(lambda: interrupted, "KeyboardInterrupt comes")
@@ -315,18 +325,27 @@ def test_uninstall_makes_no_start_return_before_the_thread_is_started():
     check(
         LENT
         + """
-told = start_in_background(thread)
-thread.reached.wait()
+told, slept, sleep = start_in_background(thread), [], time.sleep
+reached.wait()
+_start.PAUSES[:] = [0.001]
+main = _threads.low_level.get_ident()
+def slow(seconds):
+    if _threads.low_level.get_ident() != main and not go.is_set(): slept.append(seconds)
+    sleep(seconds)
+time.sleep = slow
 assert safethread_patch.uninstall()
-wait_for(lambda: event._Event__cond._Condition__waiters, "start() waits as on stock")
+wait_for(lambda: len(slept) > 2, "start() goes on waiting")
 assert not event.is_set() and not told
 def child():
     # as on stock: it can be started, and start() returns
     started = start_in_background(thread)
     wait_for(lambda: started, "start() returns in the child")
+    safethread_patch.install()
+    left = set(vars(event)) & set(["wait", "set"])
+    if left: return "the event has got %s" % left
 assert in_forked_child(child) is None
 assert not told
-thread.go.set()
+go.set()
 wait_for(lambda: told == ["ok"], "start() returns")
 thread.join()
 clean()
@@ -339,8 +358,6 @@ def test_start_that_fails_gives_the_wait_back():
     check(
         LENT
         + """
-thread = threading.Thread(target=int)
-event, start_new_thread = started_event(thread), threading._start_new_thread
 before = sorted(vars(event))
 def fail(*args): raise MemoryError
 threading._start_new_thread = fail
@@ -352,7 +369,88 @@ assert sorted(vars(event)) == before
 threading._limbo.clear()  # 2.6 leaves it there
 thread.start()
 thread.join()
+assert alive == [True]
 clean()
+"""
+    )
+
+
+@only_python_2
+@pytest.mark.parametrize("cls", ["threading.Thread", "Overridden"])
+def test_uninstall_wakes_a_starter_whose_thread_registers_just_then(cls):
+    check(
+        """
+class Overridden(threading.Thread):
+    def run(self): stay.wait()
+class Slow(dict):
+    def __setitem__(self, key, value):
+        reached.set()
+        go.wait()
+        dict.__setitem__(self, key, value)
+reached, go, stay = threading.Event(), threading.Event(), threading.Event()
+safethread_patch.install()
+thread = daemon(stay.wait, cls=%s)
+threading._active = Slow(threading._active)
+told = start_in_background(thread)
+reached.wait()
+assert safethread_patch.uninstall()
+go.set()
+wait_for(lambda: told == ["ok"], "start() returns")
+stay.set()
+thread.join()
+clean()
+"""
+        % cls
+    )
+
+
+@only_python_2
+@pytest.mark.parametrize("name", ["_Thread__bootstrap", "_Thread__bootstrap_inner"])
+def test_thread_that_registers_itself_and_announces_nothing(name):
+    check(
+        """
+go = threading.Event()
+class Own(threading.Thread):
+    def bootstrap(self):
+        self._Thread__ident = _threads.low_level.get_ident()
+        self._Thread__started.set()
+        with threading._active_limbo_lock:
+            threading._active[self.ident] = self
+            del threading._limbo[self]
+        try: self.run()
+        finally:
+            with threading._active_limbo_lock:
+                self._Thread__stop()
+                del threading._active[self.ident]
+    def run(self): go.wait()
+setattr(Own, %r, Own.bootstrap.__func__)
+safethread_patch.install()
+thread = Own()
+told = start_in_background(thread)
+wait_for(lambda: told == ["ok"], "start() returns")
+go.set()
+thread.join()
+clean()
+"""
+        % name
+    )
+
+
+@only_python_2
+def test_start_at_the_recursion_limit_leaves_nothing_in_flight():
+    check(
+        """
+def deep(depth):
+    if depth: deep(depth - 1)
+    else: thread.start()
+safethread_patch.install()
+for depth in range(sys.getrecursionlimit() - 40, sys.getrecursionlimit()):
+    thread = threading.Thread(target=int)
+    try: deep(depth)
+    except RuntimeError: pass
+    assert not _threads.starts.in_flight and not _threads.starts.waiting, depth
+    assert not set(vars(started_event(thread))) & set(["wait", "set"]), depth
+    threading._limbo.clear()
 """
     )
 

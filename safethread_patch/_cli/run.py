@@ -29,7 +29,7 @@ def run(options):
     rest = options.rest
     if rest[:1] == ["--"]:
         del rest[0]
-    if not rest or rest[0] == "-m" and not rest[1:]:
+    if not rest or not rest[0] or rest[0] == "-m" and not "".join(rest[1:2]):
         return _say("run what? Give -m MODULE, a SCRIPT, or a COMMAND", 2)
     if rest[0] == "-m":
         if not _module_exists(rest[1]):
