@@ -133,7 +133,7 @@ def _wait_until_registered(thread):
         return
     # on Python 2 uninstall() may have woken the starter before the stock start() would have returned
     while not (_threads.is_started(thread) or _threads.is_dead(thread)) and _threads.is_in_limbo(thread):
-        time.sleep(0.1)
+        time.sleep(PAUSES[0])
     lock = threading.Lock()  # looked up when called, like sleep: a greenlet must not block its own hub
     lock.acquire()
     try:

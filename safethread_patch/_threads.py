@@ -250,7 +250,7 @@ else:
 
 
 def unstop_all():
-    """Undo what a fork has done to Threads that were never started; for install(), before which it has forked."""
+    """Undo what a fork before install() has done to Threads that were never started."""
     while True:
         try:
             threads = list(threading._dangling)
