@@ -121,6 +121,8 @@ def parse_xml(path):
 
 
 def main(folder, tests):
+    # in the background of a shell it is ignored, by children too, and then tests that interrupt themselves hang
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = os.path.abspath(folder)
     shipped = set(name.partition(".")[0] for place in __import__("test").__path__ for name in os.listdir(place))
     tests = [name for name in tests or TESTS if name in shipped]
