@@ -32,6 +32,9 @@ CHILD_STOPS_UNSTARTED = (3, 3, 3) <= VERSION < (3, 13, 4)
 #: had ended while another thread was in its join().
 CHILD_FORGETS_ENDED = VERSION < (3, 3, 3)
 
+#: CPython issue 14308: threading's part in the child fails at the first _DummyThread, which has deleted its lock.
+CHILD_FAILS_AT_DUMMIES = VERSION < (2, 7, 4)
+
 
 def _child_keeps_native_id():
     # gh-132542, asked of the code and not of the version: distributions take patches back.

@@ -8,31 +8,18 @@ import threading
 import weakref
 
 from safethread_patch import _threads
-from safethread_patch._facts import (
-    CHILD_FORGETS_ENDED,
-    CHILD_KEEPS_NATIVE_ID,
-    CHILD_STOPS_UNSTARTED,
-    FREE_THREADED,
-    PY2,
-)
+from safethread_patch._facts import CHILD_FAILS_AT_DUMMIES, CHILD_KEEPS_NATIVE_ID, CHILD_STOPS_UNSTARTED, FREE_THREADED, PY2
 from safethread_patch._threads import active, starts, stopped_by_fork
 
 # What costs here is not time but memory: each object that is looked at first in a child is on a page that is
 # copied then. So nothing is looked at that need not be.
 
 
-def repair_child(suspects):
-    """Repair the current process, a forked child, after threading has done its own part.
+def _repair_starts(suspects):
+    """Repair what starts in flight left in the current process, a forked child, after threading's own part.
 
     ``suspects``: threads to look at besides those whose start is known to have been in flight.
     """
-    if starts.in_flight or suspects or FREE_THREADED:
-        _repair_starts(suspects)
-    if CHILD_KEEPS_NATIVE_ID:
-        _threads.renew_native_id()
-
-
-def _repair_starts(suspects):
     _threads.enter_process()
     suspects = _threads.take_copied_starts() + suspects
     # the current thread, and what at-fork hooks older than ours have started
@@ -79,7 +66,11 @@ def after_in_child():
     if active:
         if CHILD_STOPS_UNSTARTED:  # the fork may have been none that before() has seen
             stopped_by_fork[:] = [True]
-        repair_child([ref() for ref in _in_limbo.get(_threads.low_level.get_ident(), ())] if _in_limbo else [])
+        suspects = [ref() for ref in _in_limbo.get(_threads.low_level.get_ident(), ())] if _in_limbo else []
+        if starts.in_flight or suspects or FREE_THREADED:
+            _repair_starts(suspects)
+        if CHILD_KEEPS_NATIVE_ID:
+            _threads.renew_native_id()
 
 
 # Before 3.7. As in _start, these are templates: the interpreter looks _after_fork up by name in every
@@ -90,15 +81,16 @@ original = call = None
 def after_fork():
     if not active:
         return original()
-    suspects = _threads.values_of(threading._limbo)
+    suspects = _threads.values_of(threading._limbo) if threading._limbo else []
     if CHILD_STOPS_UNSTARTED:
         stopped_by_fork[:] = [True]
-    if CHILD_FORGETS_ENDED:
+    if CHILD_FAILS_AT_DUMMIES:
         _quietly(_threads.complete_dummies)
     try:
         return original()
     finally:
-        repair_child(suspects)
+        if starts.in_flight or suspects:
+            _repair_starts(suspects)
 
 
 # To see that a thread has ended, the stock join() takes a lock of the thread, which another join() may have

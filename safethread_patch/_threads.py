@@ -179,7 +179,7 @@ if _facts.VERSION < (3, 4):
     def complete_dummies():
         """Give each _DummyThread the lock that it deleted; to be called in a child, before threading's part.
 
-        Without it the first one ends that part with an AttributeError (issue 14308, healed in 2.7.4).
+        Without it the first one ends that part with an AttributeError (issue 14308).
         """
         for thread in values_of(threading._active):
             if not hasattr(thread, _BLOCK):

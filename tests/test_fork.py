@@ -256,6 +256,7 @@ def test_child_of_2_7_3_with_a_dummy_thread():
     check(
         LOOKS
         + """
+from safethread_patch import _fork
 def stop(self):
     self._Thread__block.acquire()
     self._Thread__stopped = True
@@ -278,6 +279,7 @@ err = os.dup(2)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 assert "alive for ever" in in_forked_child(look)
 os.dup2(err, 2)
+_fork.CHILD_FAILS_AT_DUMMIES = True
 safethread_patch.install()
 seen(in_forked_child(look))
 stay.set()
@@ -451,11 +453,12 @@ def test_uninstalled_patch_repairs_nothing():
     # and the hook, which cannot be taken back, is inert
     check(
         """
-from safethread_patch import _fork, _install
+from safethread_patch import _fork
+def fail(suspects): os._exit(9)
+_fork._repair_starts = fail
 safethread_patch.install()
 safethread_patch.uninstall()
-def fail(suspects): os._exit(9)
-_fork.repair_child = fail
+_threads.starts.in_flight[0] = None  # or there would be nothing to repair
 assert in_forked_child(lambda: None) is None
 """
     )
