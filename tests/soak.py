@@ -16,7 +16,7 @@ except ImportError:  # Python 2
 
 import safethread_patch
 from safethread_patch import _threads
-from safethread_patch._defects._hold import HANGS_IN_FORK, daemon, in_forked_child, lie_about, warm_up, witnessed
+from safethread_patch._defects._hold import LOST_IN_FORK, daemon, in_forked_child, lie_about, warm_up, witnessed
 
 
 class Soak(object):
@@ -97,8 +97,8 @@ class Soak(object):
         ):
             lie = in_forked_child(look, patience)
             self.count(what)
-            if lie == HANGS_IN_FORK:
-                self.count("hangs of stock code")
+            if lie == LOST_IN_FORK:
+                self.count("children lost in os.fork()")
             elif lie:
                 self.lies.append("%s: %s" % (what, lie))
 
@@ -129,8 +129,8 @@ class Soak(object):
         for what in ["starts", "double starts", "forks", "grandchildren"] + ["executors"] * (ThreadPoolExecutor is not None):
             if not total.get(what):
                 self.lies.append("no %s at all" % what)
-        if 100 * total.get("hangs of stock code", 0) > total["forks"]:
-            self.lies.append("so many hangs are not stock's")
+        if 100 * total.get("children lost in os.fork()", 0) > total["forks"]:
+            self.lies.append("so many are not stock's")
 
 
 def main(seconds):

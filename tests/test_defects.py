@@ -3,10 +3,11 @@ import platform
 import sys
 
 import pytest
-from conftest import check
+from conftest import check, run
 
 from safethread_patch import _facts
 from safethread_patch._cli.check import _try
+from safethread_patch._defects import _hold
 
 ROUNDS = 5
 
@@ -55,6 +56,26 @@ for _ in range(5):
     assert answer is None, answer
 """
     check(code % (defect, defect))
+
+
+# What becomes of a child
+
+
+@pytest.mark.skipif(not _facts.AT_FORK_HOOKS, reason="no at-fork hooks before 3.7")
+def test_child_that_dies_in_fork_is_told_from_one_that_dies_later():
+    code = """
+import os, signal
+def die(): os.kill(os.getpid(), signal.SIGKILL)
+deadly = []
+os.register_at_fork(after_in_child=lambda: deadly and die())
+from safethread_patch._defects import _hold
+assert _hold.in_forked_child(die) == "the child was killed by signal 9"
+deadly.append(1)
+print(_hold.in_forked_child(int))
+"""
+    lost = _hold.LOST_IN_FORK if _facts.FREE_THREADED else "the child was killed by signal 9"
+    ended = run([sys.executable, "-W", "ignore", "-c", code])
+    assert (ended.status, ended.out) == (0, lost + "\n"), ended
 
 
 # The facts that status() tells

@@ -572,7 +572,7 @@ def storm():
     while time.time() < deadline or forks <= 20:
         lie = in_forked_child(look)
         forks += 1
-        if lie == HANGS_IN_FORK: print(lie)
+        if lie == LOST_IN_FORK: print(lie)
         elif lie: lies.append(lie)
     over.append(1)
     for mine in latest: mine[2].join()
@@ -646,7 +646,7 @@ while time.time() < deadline:
     lie = in_forked_child(look)
     counts["forks"] += 1
     if lie: print(lie)
-    if lie and lie != HANGS_IN_FORK: counts["hangs"] += 1
+    if lie and lie != LOST_IN_FORK: counts["hangs"] += 1
 over.append(1)
 for thread in threads: thread.join()  # at exit, free-threaded 3.13 may hang on those that still run, on stock too
 print(counts)

@@ -157,8 +157,8 @@ def start_in_background(thread, starters=None):
     return outcome
 
 
-#: What in_forked_child() returns of a child that hangs before any at-fork hook of ours: as on stock.
-HANGS_IN_FORK = "the child hangs in os.fork(), as on stock"
+#: What in_forked_child() returns of a child that ends, or hangs, before any at-fork hook runs: as on stock.
+LOST_IN_FORK = "the child hangs or crashes in os.fork(), as on stock"
 
 #: The pipe's end to which the next child writes.
 _answers = []
@@ -191,12 +191,15 @@ def in_forked_child(look, patience=1):
     del _answers[:]
     os.close(write)
     try:
-        for hang in [HANGS_IN_FORK] * _facts.FREE_THREADED + ["the child hangs"]:
+        for hang in [LOST_IN_FORK] * _facts.FREE_THREADED + ["the child hangs"]:
             if not select.select([read], [], [], patience * DEADLINE)[0]:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 return hang
-            answer = os.read(read, 1 if hang is HANGS_IN_FORK else 4096)
+            answer = os.read(read, 1 if hang is LOST_IN_FORK else 4096)
+            if not answer and hang is LOST_IN_FORK:
+                os.waitpid(pid, 0)
+                return hang
     finally:
         os.close(read)
     status = os.waitpid(pid, 0)[1]
