@@ -25,8 +25,6 @@ def _repair_starts(suspects):
     # the current thread, and what at-fork hooks older than ours have started
     alive = _threads.values_of(threading._active)
     for thread in suspects:
-        if PY2:
-            _quietly(_threads.give_back_wait, thread)
         if thread is not None and not any(other is thread for other in alive):
             _quietly(_threads.repair, thread)
 

@@ -117,9 +117,7 @@ def _install():
     if _facts.FORK and _facts.CHILD_STOPS_UNSTARTED:
         _threads.unstop_all()
     if _threads.is_to_be_repaired():  # forked while uninstalled, with starts in flight that began before that
-        for thread in _threads.take_copied_starts():
-            if _facts.PY2:
-                _threads.give_back_wait(thread)
+        _threads.take_copied_starts()
     _threads.enter_process()
     _threads.active.append(True)
     return True

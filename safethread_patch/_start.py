@@ -42,18 +42,20 @@ def start(self):
             _wait_until_registered(self)
         return result
     finally:
-        # no call: since 3.10 no signal comes between the look and the del, and leaves the claim behind
         try:
-            if in_flight[key] is claim:
-                del in_flight[key]
-                if FREE_THREADED:
-                    starts.threads.pop(key, None)
-        except KeyError:  # it was another start's, which has ended meanwhile
-            pass
-        if lent:  # in this order, should a signal come: without its entry in the table nobody ends the wait
-            lent[0].pop("wait", None)
-            lent[0].pop("set", None)
-            starts.waiting.pop(key, None)
+            if lent:  # before the claim goes: what is lent belongs to a start in flight, also in a forked child
+                lent[0].pop("wait", None)
+                lent[0].pop("set", None)
+                starts.waiting.pop(key, None)
+        finally:
+            # no call: since 3.10 no signal comes between the look and the del, and leaves the claim behind
+            try:
+                if in_flight[key] is claim:
+                    del in_flight[key]
+                    if FREE_THREADED:
+                        starts.threads.pop(key, None)
+            except KeyError:  # it was another start's, which has ended meanwhile
+                pass
 
 
 def run(self):
@@ -89,7 +91,7 @@ def _check_claim(key, claim):
             return  # the other has just ended, and the stock start() sees how
         if _threads.is_to_be_repaired() and _threads.is_copied_by_fork(held):
             # the starter stayed in the parent; an at-fork hook older than ours starts the thread anew
-            starts.in_flight.pop(key, None)
+            _threads.forget_start(thread)
             _threads.repair(thread)
         elif threading._active.get(ident) is thread:
             # it has initialised itself anew in its run(), before its first starter came back

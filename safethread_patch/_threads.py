@@ -15,7 +15,7 @@ except ImportError:  # Python 2
 
 
 class Starts(object):
-    """The tables of starts. A child gets new ones: the old ones may be locked, see _facts.FREE_THREADED."""
+    """The tables of starts. A free-threaded child gets new ones: the old ones may be locked, see _facts."""
 
     def __init__(self):
         #: ``id(thread): (thread, ident of the starter, the limbo lock of its process)``. By id, because a
@@ -71,18 +71,27 @@ def is_copied_by_fork(start):
     return start[2] is not threading._active_limbo_lock
 
 
+def forget_start(thread):
+    """Forget a start that was copied by a fork; for a child."""
+    starts.in_flight.pop(id(thread), None)
+    starts.waiting.pop(id(thread), None)
+    if _facts.PY2:
+        try:
+            _give_back_wait(thread)
+        except Exception:  # copied without __init__, say, or with an event of another kind
+            pass
+
+
 def take_copied_starts():
     """Return the threads whose start may have been copied by a fork, and forget the starts; for a child."""
-    copied, ours = [], {}
     if _facts.FREE_THREADED:
         copied = values_of(starts.threads)
-    else:
-        for start in values_of(starts.in_flight):
-            if is_copied_by_fork(start):
-                copied.append(start[0])
-            else:  # by a thread that an at-fork hook older than ours has started
-                ours[id(start[0])] = start
-    starts.in_flight, starts.waiting, starts.threads = ours, {}, {}
+        starts.in_flight, starts.waiting, starts.threads = {}, {}, {}
+        return copied
+    # others are by threads that an at-fork hook older than ours has started
+    copied = [start[0] for start in values_of(starts.in_flight) if is_copied_by_fork(start)]
+    for thread in copied:
+        forget_start(thread)
     return copied
 
 
@@ -165,8 +174,8 @@ if _facts.VERSION < (3, 4):
         ident = thread.ident
         return is_stopped(thread) and ident is not None and ident not in sys._current_frames()
 
-    def give_back_wait(thread):
-        """Let the event of a thread whose start was copied by a fork have its own wait() again, see _start."""
+    def _give_back_wait(thread):
+        # see _start
         names = vars(getattr(thread, _STARTED))
         names.pop("wait", None)
         names.pop("set", None)

@@ -5,6 +5,8 @@ import sys
 import pytest
 from conftest import PY2, check, python
 
+from safethread_patch import _facts
+
 pytestmark = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no os.fork")
 
 LOOKS = """
@@ -339,6 +341,27 @@ def look():
         if sys.version_info < (3, 13): return str(error)  # from there on C refuses it, on stock too
 seen(in_forked_child(look))
 booting.go.set()
+"""
+    )
+
+
+@pytest.mark.skipif(_facts.FREE_THREADED, reason="there a child gets new tables")
+def test_repair_leaves_the_starts_of_its_own_process_alone():
+    check(
+        """
+safethread_patch.install()
+booting = HeldBootstrap()
+told = start_in_background(booting)
+booting.reached.wait()
+starts = _threads.starts
+before = dict(starts.in_flight), dict(starts.waiting)
+assert before[0]
+assert _threads.take_copied_starts() == []
+assert (starts.in_flight, starts.waiting) == before
+booting.go.set()
+wait_for(lambda: told == ["ok"], "start() returns")
+booting.join()
+clean()
 """
     )
 

@@ -376,6 +376,64 @@ clean()
 
 
 @only_python_2
+@pytest.mark.parametrize("where", ["in another thread", "in a forked child"])
+def test_start_once_more_in_the_moment_in_which_the_claim_of_one_that_failed_goes(where):
+    check(
+        LENT
+        + """
+def fail(*args):
+    threading._start_new_thread = held
+    raise threading.ThreadError("can't start new thread")
+def child():
+    threading._start_new_thread = start_new_thread
+    threading._limbo.pop(thread, None)  # 2.6 leaves it there
+    thread.start()
+    thread.join()
+class Table(dict):
+    def __delitem__(self, key):
+        dict.__delitem__(self, key)
+        if key != id(thread) or told: return
+        if %r == "in a forked child":
+            told.append(in_forked_child(child) or "ok")
+        else:
+            threading._limbo.pop(thread, None)
+            told.append(start_in_background(thread))
+            reached.wait()
+told, other, threading._start_new_thread = [], HeldBootstrap(), start_new_thread
+_threads.starts.in_flight = Table()
+told_other = start_in_background(other)  # so that the child has something to repair
+other.reached.wait()
+threading._start_new_thread = fail
+try: thread.start()
+except threading.ThreadError: pass
+go.set()
+wait_for(lambda: told in (["ok"], [["ok"]]), "start() returns")
+other.go.set()
+wait_for(lambda: told_other == ["ok"], "start() returns")
+clean()
+"""
+        % where
+    )
+
+
+@only_python_2
+def test_install_in_a_child_with_a_copied_start_whose_event_is_of_another_kind():
+    check(
+        LENT
+        + """
+start_in_background(thread)
+reached.wait()
+safethread_patch.uninstall()
+def look():
+    thread._Thread__started = object()
+    return None if safethread_patch.install() else "not installed"
+assert in_forked_child(look) is None
+go.set()
+"""
+    )
+
+
+@only_python_2
 @pytest.mark.parametrize("cls", ["threading.Thread", "Overridden"])
 def test_uninstall_wakes_a_starter_whose_thread_registers_just_then(cls):
     check(
