@@ -65,7 +65,7 @@ def after_in_child():
         if CHILD_STOPS_UNSTARTED:  # the fork may have been none that before() has seen
             stopped_by_fork[:] = [True]
         suspects = [ref() for ref in _in_limbo.get(_threads.low_level.get_ident(), ())] if _in_limbo else []
-        if starts.in_flight or suspects or FREE_THREADED:
+        if starts.in_flight or starts.waiting or suspects or FREE_THREADED:
             _repair_starts(suspects)
         if CHILD_KEEPS_NATIVE_ID:
             _threads.renew_native_id()
@@ -87,7 +87,7 @@ def after_fork():
     try:
         return original()
     finally:
-        if starts.in_flight or suspects:
+        if starts.in_flight or starts.waiting or suspects:
             _repair_starts(suspects)
 
 

@@ -44,9 +44,11 @@ def start(self):
     finally:
         try:
             if lent:  # before the claim goes: what is lent belongs to a start in flight, also in a forked child
-                lent[0].pop("wait", None)
-                lent[0].pop("set", None)
-                starts.waiting.pop(key, None)
+                names, lock = lent
+                names.pop("wait", None)
+                names.pop("set", None)
+                if starts.waiting.get(key) is lock:  # in a forked child it may be the next starter's
+                    starts.waiting.pop(key, None)
         finally:
             # no call: since 3.10 no signal comes between the look and the del, and leaves the claim behind
             try:
@@ -188,7 +190,7 @@ else:  # its locks know no timeout, and a signal does not interrupt them
                 return
             lock = low_level.allocate_lock()
             lock.acquire()
-            lent.append(names)
+            lent.extend([names, lock])
             # its first starter may still wait for a thread that starts itself anew
             if starts.waiting.setdefault(id(thread), lock) is lock:
                 names["set"] = partial(_set_and_look, event.set, lock)

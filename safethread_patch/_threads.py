@@ -92,6 +92,9 @@ def take_copied_starts():
     copied = [start[0] for start in values_of(starts.in_flight) if is_copied_by_fork(start)]
     for thread in copied:
         forget_start(thread)
+    for key in starts.waiting.copy():  # of a thread that started itself anew, and took over the claim of its first starter
+        if key not in starts.in_flight:
+            starts.waiting.pop(key, None)
     return copied
 
 

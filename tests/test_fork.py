@@ -346,6 +346,20 @@ booting.go.set()
 
 
 @pytest.mark.skipif(_facts.FREE_THREADED, reason="there a child gets new tables")
+def test_child_keeps_no_starter_that_waits():
+    check(
+        """
+safethread_patch.install()
+_threads.starts.waiting[1] = threading.Lock()  # as of a starter whose claim the next one has taken over
+def look():
+    if _threads.starts.waiting: return "it is kept"
+assert in_forked_child(look) is None
+assert _threads.starts.waiting
+"""
+    )
+
+
+@pytest.mark.skipif(_facts.FREE_THREADED, reason="there a child gets new tables")
 def test_repair_leaves_the_starts_of_its_own_process_alone():
     check(
         """
@@ -590,17 +604,17 @@ def storm():
                 thread, alive = found
                 lie = zombie(thread) if LOOK == "zombie" else lie_about(thread, alive if not thread.is_alive() else [True])
                 if lie: return lie
-    forks, lies = 0, []
+    forks, lost, lies = 0, 0, []
     deadline = time.time() + SECONDS
     while time.time() < deadline or forks <= 20:
         lie = in_forked_child(look)
         forks += 1
-        if lie == LOST_IN_FORK: print(lie)
+        if lie == LOST_IN_FORK: lost += 1
         elif lie: lies.append(lie)
     over.append(1)
     for mine in latest: mine[2].join()
     for lie in sorted(set(lies)): print(lies.count(lie), "times", lie)
-    print({"starts": sum(mine[1] for mine in latest), "forks": forks, "lies": len(lies)})
+    print({"starts": sum(mine[1] for mine in latest), "forks": forks, "lost": lost, "lies": len(lies)})
 from safethread_patch._defects.zombie_after_fork import zombie
 """
 
@@ -624,7 +638,8 @@ def both(code):
     stock = check(code + "storm()")
     patched = check(code + "safethread_patch.install()\nstorm()")
     print("stock %s\npatched %s" % (stock, patched))
-    assert numbers(patched[-1])["lies"] == 0 and numbers(patched[-1])["forks"] > 20, patched
+    counts = numbers(patched[-1])
+    assert counts["lies"] == 0 and 10 * counts["lost"] <= counts["forks"] and counts["forks"] > 20, patched
     if platform.python_implementation() == "CPython":
         assert numbers(stock[-1])["lies"] > 0, stock
 
@@ -638,7 +653,7 @@ import logging
 try: from concurrent.futures import ThreadPoolExecutor
 except ImportError: ThreadPoolExecutor = None
 safethread_patch.install()  # after them: their before-fork hooks run after ours would
-over, counts = [], {"executors": 0, "records": 0, "forks": 0, "hangs": 0}
+over, counts = [], {"executors": 0, "records": 0, "forks": 0, "lost": 0, "hangs": 0}
 logger, null = logging.getLogger("churn"), open(os.devnull, "w")
 logger.propagate = False
 logger.addHandler(logging.StreamHandler(null))
@@ -665,16 +680,16 @@ def look():
     if ThreadPoolExecutor is not None and sys.version_info >= (3, 9):
         with ThreadPoolExecutor(1) as executor: executor.submit(int).result()
 deadline = time.time() + 10
-while time.time() < deadline:
+while time.time() < deadline or counts["forks"] <= 20:
     lie = in_forked_child(look)
     counts["forks"] += 1
     if lie: print(lie)
-    if lie and lie != LOST_IN_FORK: counts["hangs"] += 1
+    if lie: counts["lost" if lie == LOST_IN_FORK else "hangs"] += 1
 over.append(1)
 for thread in threads: thread.join()  # at exit, free-threaded 3.13 may hang on those that still run, on stock too
 print(counts)
 """
     lines = check(code, deadline=90)
     counts = numbers(lines[-1])
-    assert counts["hangs"] == 0, lines
+    assert counts["hangs"] == 0 and 10 * counts["lost"] <= counts["forks"], lines
     assert counts["forks"] > 20 and counts["records"] > 20, counts

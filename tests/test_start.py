@@ -417,6 +417,37 @@ clean()
 
 
 @only_python_2
+def test_copied_start_that_ends_in_a_child_beside_the_next_one():
+    # another's start() under ours forks; in the child a thread starts the same Thread, then the copied start fails
+    check(
+        LENT
+        + """
+class Fails(Exception): pass
+pids, told = [], []
+def theirs(self):
+    if self is not thread or pids: return original(self)
+    pids.append(os.fork())
+    if not pids[0]:
+        told.append(start_in_background(thread))
+        reached.wait()
+    raise Fails
+safethread_patch.uninstall()
+original, threading.Thread.start = threading.Thread.start, theirs
+safethread_patch.install()
+try: thread.start()
+except Fails: pass
+if pids[0]:
+    assert os.waitpid(pids[0], 0)[1] == 0
+else:
+    go.set()
+    wait_for(lambda: told == [["ok"]], "start() returns")
+    thread.join()
+clean()
+"""
+    )
+
+
+@only_python_2
 def test_install_in_a_child_with_a_copied_start_whose_event_is_of_another_kind():
     check(
         LENT
