@@ -1,5 +1,6 @@
 """The only place that changes an attribute of the standard library: puts it in, takes it out if still ours."""
 import functools
+import sys
 import threading
 import types
 
@@ -13,8 +14,13 @@ def prepare():
     also called in a forked child, where another thread may have held Python 2's import lock.
     """
     global _wrap_object
-    from wrapt import wrap_object
-
+    try:
+        from wrapt import wrap_object
+    except ImportError as error:
+        raise ImportError(
+            "install() needs wrapt and could not import it: %s. Nothing was changed. Install it with: %s -m pip install wrapt"
+            % (error, sys.executable)
+        )
     _wrap_object = wrap_object
 
 

@@ -469,13 +469,13 @@ def test_install_does_not_shift_the_names_of_threads():
     assert int(Thread().name.split("-")[1]) == int(name.split("-")[1]) + 1
 
 
-def test_missing_wrapt_changes_nothing():
+def test_missing_wrapt_changes_nothing_and_says_what_to_do():
     check(
         """
 sys.modules["wrapt"] = None
 before = dict(vars(threading.Thread))
 try: safethread_patch.install()
-except ImportError: pass
+except ImportError as error: assert "Nothing was changed. Install it with" in str(error), error
 else: raise AssertionError
 assert dict(vars(threading.Thread)) == before and not safethread_patch.is_installed()
 """
