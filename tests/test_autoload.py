@@ -603,19 +603,29 @@ def test_closed_streams(environment):
 @pytest.mark.skipif(PY2, reason="the environment is the user's site folder")
 def test_user_site(environment, tmpdir):
     env = {"PYTHONUSERBASE": str(tmpdir)}
-    ended = environment.command("enable", "--user", env=env)
-    assert ended.status == 0 and str(tmpdir) in ended.out and ended.err == "", ended
-    assert ours(environment) == []
-    code = "import site; print(site.ENABLE_USER_SITE)"
-    enabled = environment("-c", code, env=env).out.strip() == "True"
-    ended = environment("-c", PATCHED, env=env)
-    assert (ended.out, ended.err) == ("%s\n" % enabled, ""), ended
-    report = json.loads(environment.command("status", "--json", env=env).out)
-    assert len(report["enabled"]) >= 2 and not report["leftovers"]
-    if not enabled:
+    refused = environment.command("enable", "--user", env=env)
+    assert refused.status == 1 and "does not look into the user's site folder" in refused.err, refused
+    assert "Nothing was changed" in refused.err and os.listdir(str(tmpdir)) == []
+    config = os.path.join(environment.folder, "pyvenv.cfg")
+    with open(config) as file:
+        text = file.read()
+    assert "include-system-site-packages = false" in text
+    environment.write(config, text.replace("include-system-site-packages = false", "include-system-site-packages = true"))
+    try:
+        ended = environment.command("enable", "--user", env=env)
+        assert ended.status == 0 and str(tmpdir) in ended.out and ended.err == "", ended
+        assert ours(environment) == []
+        for flags, enabled in (["-S", False], ["-s", False], ["-B", True]):
+            ended = environment(flags, "-c", PATCHED, env=env)
+            assert (ended.out, ended.err) == ("%s\n" % enabled, ""), ended
+        report = json.loads(environment.command("status", "--json", env=env).out)
+        assert len(report["enabled"]) >= 2 and not report["leftovers"] and report["kept_out"] == []
+        report = json.loads(environment("-s", "-m", "safethread_patch", "status", "--json", env=env).out)
         assert any("user's site folder" in reason for reason in report["kept_out"])
-    assert environment.command("disable", "--user", env=env).status == 0
-    assert json.loads(environment.command("status", "--json", env=env).out)["enabled"] == []
+        assert environment.command("disable", "--user", env=env).status == 0
+        assert json.loads(environment.command("status", "--json", env=env).out)["enabled"] == []
+    finally:
+        environment.write(config, text)
 
 
 # status

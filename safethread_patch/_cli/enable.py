@@ -81,8 +81,6 @@ def enable(options):
     except (EnvironmentError, _Refused) as error:
         return _fail(options, error)
     sys.stdout.write("enabled: %s\n" % os.path.join(folder, "safethread_patch.pth"))
-    if options.user and not site.ENABLE_USER_SITE:
-        sys.stdout.write("but this interpreter does not look into the user's site folder: see safethread-patch status\n")
     return 0
 
 
@@ -125,6 +123,11 @@ def _folder(options):
     if options.user:
         if not users:
             raise _Refused("this interpreter has no user's site folder")
+        if options.name == "enable" and not site.ENABLE_USER_SITE:
+            raise _Refused(
+                "this interpreter does not look into the user's site folder, be it for -s, -I, PYTHONNOUSERSITE or a virtual "
+                "environment: leave --user out, or use another interpreter"
+            )
         if options.name == "enable" and not os.path.isdir(users[0]):
             os.makedirs(users[0])
         return users[0]
