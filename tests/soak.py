@@ -43,9 +43,11 @@ class Soak(object):
         while not self.over:
             thread, alive = witnessed()
             latest[:] = [(thread, alive), witnessed()]
+            begun = time.time()
             thread.start()
             if _threads.is_in_limbo(thread):
-                self.lies.append("start() returned while the thread was in limbo")
+                # how long tells a start() that looked wrongly from one that has given up, after 10 s
+                self.lies.append("start() returned after %d s while the thread was in limbo" % (time.time() - begun))
             thread.join()
             if alive != [True] or thread.is_alive():
                 self.lies.append("a thread of the parent ran %r and is alive: %s" % (alive, thread.is_alive()))
