@@ -123,13 +123,14 @@ def _folder(options):
     if options.user:
         if not users:
             raise _Refused("this interpreter has no user's site folder")
-        if options.name == "enable" and not site.ENABLE_USER_SITE:
-            raise _Refused(
-                "this interpreter does not look into the user's site folder, be it for -s, -I, PYTHONNOUSERSITE or a virtual "
-                "environment: leave --user out, or use another interpreter"
-            )
-        if options.name == "enable" and not os.path.isdir(users[0]):
-            os.makedirs(users[0])
+        if options.name == "enable":
+            if not site.ENABLE_USER_SITE:
+                raise _Refused(
+                    "this interpreter does not look into the user's site folder, be it for -s, -I, PYTHONNOUSERSITE or a "
+                    "virtual environment: leave --user out, or use another interpreter"
+                )
+            if not os.path.isdir(users[0]):
+                os.makedirs(users[0])
         return users[0]
     root = os.path.dirname(os.path.dirname(os.path.realpath(safethread_patch.__file__)))
     for folder, _ in found:
