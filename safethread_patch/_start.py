@@ -127,7 +127,7 @@ def _wake(lock):
 
 
 def wake_all():
-    """Wake all starters: once uninstalled, no thread announces itself any more."""
+    """Wake all starters: once uninstalled, no thread announces itself, and Python 2's have no timeout."""
     for lock in _threads.values_of(starts.waiting):
         _wake(lock)
 

@@ -354,6 +354,39 @@ clean()
 
 
 @only_python_2
+def test_thread_that_was_initialised_anew_in_its_run_is_not_dead_when_it_is_started_again():
+    # uninstall() wakes the starter when the end of the first run() has said stopped, and nobody has an ident yet
+    check(
+        LENT
+        + """
+class Anew(threading.Thread):
+    def run(self):
+        ran.append(1)
+        if len(ran) == 1: threading.Thread.__init__(self)
+ran, thread, slept, sleep = [], Anew(), [], time.sleep
+threading._start_new_thread = start_new_thread
+thread.start()
+wait_for(lambda: _threads.is_stopped(thread) and len(threading._active) == 1, "the first run() is over")
+threading._start_new_thread = held
+told = start_in_background(thread)
+reached.wait()
+main = _threads.low_level.get_ident()
+def slow(seconds):
+    if _threads.low_level.get_ident() != main: slept.append(seconds)
+    sleep(seconds)
+time.sleep = slow
+assert safethread_patch.uninstall()
+wait_for(lambda: len(slept) > 2 or told, "start() goes on waiting")
+assert not told and thread in threading._limbo
+go.set()
+wait_for(lambda: told == ["ok"] and len(ran) == 2, "start() returns, and it has run again")
+wait_for(lambda: len(threading._active) == 1, "all is over")
+clean()
+"""
+    )
+
+
+@only_python_2
 def test_start_that_fails_gives_the_wait_back():
     check(
         LENT
@@ -683,6 +716,27 @@ for _ in range(20):
     )
 
 
+@only_python_2
+@pytest.mark.parametrize("flag", ["-u", "-O"])
+def test_thread_that_dies_while_it_registers_and_announces_nothing(flag):
+    check(
+        """
+class Silent(threading.Thread):
+    def _Thread__stop(self): self._Thread__stopped = True
+safethread_patch.install()
+thread = daemon(cls=Silent)
+%s
+with context:
+    told = start_in_background(thread)
+    wait_for(lambda: told == ["ok"], "start() returns")
+assert thread not in threading._limbo and not thread.is_alive()
+clean()
+"""
+        % DIES["in the registry"],
+        flags=[flag],
+    )
+
+
 @pytest.mark.parametrize("hook", ["settrace", "setprofile"])
 @pytest.mark.parametrize("cls", ["threading.Thread", "Overridden"])
 def test_thread_that_dies_of_its_trace_hook(cls, hook):
@@ -790,6 +844,34 @@ assert not _threads.starts.in_flight
 lie = in_forked_child(lambda: lie_about(thread, alive))
 assert lie is None, lie
 thread.go.set()
+"""
+    )
+
+
+def test_interrupted_start_leaves_no_ident_to_a_child():
+    # the thread has its ident, and has not said yet that it runs
+    check(
+        """
+safethread_patch.install()
+class HoldAndSet(type(threading.Event())):
+    def wait(self, timeout=None): raise KeyboardInterrupt
+    def set(self):
+        reached.set()
+        go.wait()
+        super(HoldAndSet, self).set()
+reached, go, thread = threading.Event(), threading.Event(), daemon()
+started_event(thread).__class__ = HoldAndSet
+try: thread.start()
+except KeyboardInterrupt: pass
+else: raise AssertionError
+reached.wait()
+assert not _threads.starts.in_flight and thread.ident is not None
+seen = in_forked_child(lambda: None if thread.ident is None else "an ident")
+assert seen is None, seen
+go.set()
+wait_for(lambda: _threads.is_started(thread), "it has said that it runs")
+thread.join()
+clean()
 """
     )
 

@@ -47,6 +47,9 @@ class LimboLock(object):
     def release(self):
         self._lock.release()
 
+    def locked(self):
+        return self._lock.locked()
+
     def __enter__(self):
         self.acquire()
 
