@@ -77,12 +77,13 @@ original = call = None
 
 
 def after_fork():
-    if not active:
+    dummies = CHILD_FAILS_AT_DUMMIES and len(threading._active) > 1  # mostly, there is but the current thread
+    if not (CHILD_STOPS_UNSTARTED or dummies or threading._limbo or starts.in_flight or starts.waiting) or not active:
         return original()
-    suspects = _threads.values_of(threading._limbo) if threading._limbo else []
+    suspects = _threads.values_of(threading._limbo)
     if CHILD_STOPS_UNSTARTED:
         stopped_by_fork[:] = [True]
-    if CHILD_FAILS_AT_DUMMIES:
+    if dummies:
         _quietly(_threads.complete_dummies)
     try:
         return original()
