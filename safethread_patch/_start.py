@@ -38,7 +38,9 @@ def start(self):
             lent = []
             _wait_for_announcement(self, lent)
         result = call(self)
-        if threading._limbo:  # mostly empty, and cheaper to ask than whether self is in it
+        # Mostly empty, and cheaper to ask than whether self is in it. Free-threaded, del has made a dict empty a
+        # moment before the last entry is gone.
+        if FREE_THREADED or threading._limbo:
             _wait_until_registered(self)
         return result
     finally:

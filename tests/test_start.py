@@ -6,6 +6,8 @@ import sys
 import pytest
 from conftest import PY2, check, python
 
+from safethread_patch import _facts
+
 CPYTHON = platform.python_implementation() == "CPython"
 
 # Registered when start() returns. The race is held open: the new thread is paused right before it registers.
@@ -67,6 +69,22 @@ def test_start_returns_when_registered(thread):
     code += "safethread_patch.install()\nassert not held_start(%s), 'start() did not wait'\n" % THREADS[thread]
     code += "assert ran == [1, 1], ran\nclean()\n"
     check(code)
+
+
+@pytest.mark.skipif(not _facts.FREE_THREADED, reason="the dict changes in one step")
+def test_limbo_that_says_it_is_empty_while_the_last_entry_goes():
+    # 1 in 100,000 starts on a machine that is busy. del first counts down, then takes the entry away
+    check(
+        HELD
+        + """
+class Emptied(dict):
+    def __len__(self): return 0
+threading._limbo = Emptied()
+safethread_patch.install()
+assert not held_start(threading.Thread()), "start() did not wait"
+clean()
+"""
+    )
 
 
 def test_start_returns_when_registered_by_an_executor():
