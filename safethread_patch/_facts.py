@@ -33,7 +33,8 @@ CHILD_STOPS_UNSTARTED = (3, 3, 3) <= VERSION < (3, 13, 4)
 CHILD_FORGETS_ENDED = VERSION < (3, 3, 3)
 
 #: CPython issue 14308: threading's part in the child fails at the first _DummyThread, which has deleted its lock.
-CHILD_FAILS_AT_DUMMIES = VERSION < (2, 7, 4)
+#: 2.6 does without that lock.
+CHILD_FAILS_AT_DUMMIES = (2, 7) <= VERSION < (2, 7, 4)
 
 
 def _child_keeps_native_id():

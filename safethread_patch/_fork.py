@@ -77,7 +77,10 @@ original = call = None
 
 
 def after_fork():
-    dummies = CHILD_FAILS_AT_DUMMIES and len(threading._active) > 1  # mostly, there is but the current thread
+    # mostly, the current thread is the only one; and its own lock is not asked for
+    dummies = CHILD_FAILS_AT_DUMMIES and (
+        len(threading._active) > 1 or _threads.low_level.get_ident() not in threading._active
+    )
     if not (CHILD_STOPS_UNSTARTED or dummies or threading._limbo or starts.in_flight or starts.waiting) or not active:
         return original()
     suspects = _threads.values_of(threading._limbo)

@@ -443,14 +443,15 @@ def child():
 class Table(dict):
     def __delitem__(self, key):
         dict.__delitem__(self, key)
-        if key != id(thread) or told: return
+        if key != id(thread) or looked: return
+        looked.append(1)  # before the fork: the child has the same table
         if %r == "in a forked child":
             told.append(in_forked_child(child) or "ok")
         else:
             threading._limbo.pop(thread, None)
             told.append(start_in_background(thread))
             reached.wait()
-told, other, threading._start_new_thread = [], HeldBootstrap(), start_new_thread
+told, looked, other, threading._start_new_thread = [], [], HeldBootstrap(), start_new_thread
 _threads.starts.in_flight = Table()
 told_other = start_in_background(other)  # so that the child has something to repair
 other.reached.wait()
