@@ -79,7 +79,7 @@ original = call = None
 def after_fork():
     # mostly, the current thread is the only one; and its own lock is not asked for
     dummies = CHILD_FAILS_AT_DUMMIES and (
-        len(threading._active) > 1 or _threads.low_level.get_ident() not in threading._active
+        len(threading._active) > 1 or threading._get_ident() not in threading._active
     )
     if not (CHILD_STOPS_UNSTARTED or dummies or threading._limbo or starts.in_flight or starts.waiting) or not active:
         return original()
