@@ -73,7 +73,7 @@ def tests(session):
     run_tests(session, "python")
 
 
-@nox.session(python=["3.11", "3.13"])  # [versions]
+@nox.session(python=["3.11", "3.13", "3.15"])  # [versions]
 def neighbours(session):
     """Libraries that patch threads, too, or use threads and forks."""
     libraries = ["gevent", "eventlet", "sentry-sdk", "opentelemetry-sdk"]

