@@ -4,6 +4,7 @@ By repair, never by a gate in front of the fork: concurrent.futures and logging 
 Thread.start and take the same lock in a before-fork hook, so whoever waits there waits for ever.
 Nothing here raises, waits, logs, or takes a lock that another thread may hold.
 """
+import os
 import threading
 import weakref
 
@@ -38,9 +39,6 @@ def _quietly(function, *args):
 
 # For os.register_at_fork. They cannot be taken back, and are inert while the patch is not installed.
 
-#: ``ident of the forking thread: [weak references to the threads that were in limbo before its latest fork]``
-_in_limbo = {}
-
 
 def before():
     """Note who is in limbo: after the fork it is too late, for threading has cleared it then.
@@ -52,19 +50,30 @@ def before():
         return
     if CHILD_STOPS_UNSTARTED:  # here, for an at-fork hook older than ours may start a thread in the child
         stopped_by_fork[:] = [True]
-    if threading._limbo or _in_limbo:
-        ident = _threads.low_level.get_ident()
-        _in_limbo[ident] = [weakref.ref(thread) for thread in _threads.values_of(threading._limbo)]
-        if not _in_limbo[ident]:
-            del _in_limbo[ident]
+    if threading._limbo or starts.in_limbo:
+        ident, pid = _threads.low_level.get_ident(), os.getpid()
+        noted = [weakref.ref(thread) for thread in _threads.values_of(threading._limbo)]
+        if ident in starts.in_limbo and starts.in_limbo[ident][0] != pid:
+            # an at-fork hook older than ours forks a child that is itself to be repaired, and its limbo is cleared
+            noted += starts.in_limbo[ident][1]
+        starts.in_limbo[ident] = pid, noted
+        if not noted:
+            del starts.in_limbo[ident]
 
 
 def after_in_child():
-    """Repair the current process, a forked child."""
+    """Repair the current process, a forked child, unless that is done."""
     if active:
+        if FREE_THREADED and not _threads.is_to_be_repaired():
+            # by the start() of an older hook's thread; or somebody has put a limbo lock of their own there
+            return _threads.enter_process()
         if CHILD_STOPS_UNSTARTED:  # the fork may have been none that before() has seen
             stopped_by_fork[:] = [True]
-        suspects = [ref() for ref in _in_limbo.get(_threads.low_level.get_ident(), ())] if _in_limbo else []
+        suspects = []
+        if starts.in_limbo:
+            _, noted = starts.in_limbo.get(_threads.low_level.get_ident(), (None, ()))
+            suspects = [ref() for ref in noted]
+            starts.in_limbo = {}
         if starts.in_flight or starts.waiting or suspects or FREE_THREADED:
             _repair_starts(suspects)
         if CHILD_KEEPS_NATIVE_ID:

@@ -97,6 +97,7 @@ def _install():
     if _threads.active:
         return False
     _uninstall()  # what a later patch kept in place may be free by now
+    _start.repair_child = _fork.after_in_child
     try:
         if _facts.FORK and not _facts.AT_FORK_HOOKS:
             _put(threading, "_after_fork", _fork.after_fork)

@@ -21,14 +21,20 @@ PAUSES = [0.0001 * 2**exponent for exponent in range(10)] + [0.1] * 99
 # they took the place of: as it is, and bound when it is called with a thread.
 original = call = None
 
+#: What repairs a forked child: _install puts it in.
+repair_child = None
+
 
 def start(self):
     if not active:
         return call(self)
-    key, in_flight, lent = id(self), starts.in_flight, None
+    if FREE_THREADED and starts.limbo_lock is not threading._active_limbo_lock:
+        # An at-fork hook older than ours starts a thread. The tables may be locked, by a thread that is gone.
+        repair_child()
+    key, lent = id(self), None
     claim = (self, low_level.get_ident(), threading._active_limbo_lock)
     try:
-        if in_flight.setdefault(key, claim) is not claim:
+        if starts.in_flight.setdefault(key, claim) is not claim:
             _check_claim(key, claim)
         if stopped_by_fork:
             _unstop(self)
@@ -52,10 +58,11 @@ def start(self):
                 if starts.waiting.get(key) is lock:  # in a forked child it may be the next starter's
                     starts.waiting.pop(key, None)
         finally:
-            # no call: since 3.10 no signal comes between the look and the del, and leaves the claim behind
+            # No call: since 3.10 no signal comes between the look and the del, and leaves the claim behind. And the
+            # table of now: this may be a free-threaded child, where that of before may be locked.
             try:
-                if in_flight[key] is claim:
-                    del in_flight[key]
+                if starts.in_flight[key] is claim:
+                    del starts.in_flight[key]
                     if FREE_THREADED:
                         starts.threads.pop(key, None)
             except KeyError:  # it was another start's, which has ended meanwhile
@@ -142,17 +149,21 @@ def _wait_until_registered(thread):
         time.sleep(PAUSES[0])
     lock = threading.Lock()  # looked up when called, like sleep: a greenlet must not block its own hub
     lock.acquire()
+    key = id(thread)
     try:
         # a thread that starts itself anew has two starters for a moment: the second one is not woken
-        starts.waiting.setdefault(id(thread), lock)
+        starts.waiting.setdefault(key, lock)
         # each look after the lock is in its place: the thread may have announced itself just before
         for pause in PAUSES:
             if not _threads.is_in_limbo(thread) or _will_not_register(thread):
                 return
             _pause(lock, pause)
     finally:
-        if starts.waiting.get(id(thread)) is lock:
-            starts.waiting.pop(id(thread), None)
+        try:  # no call, as in start()
+            if starts.waiting[key] is lock:
+                del starts.waiting[key]
+        except KeyError:
+            pass
 
 
 def _will_not_register(thread):

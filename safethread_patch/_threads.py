@@ -28,6 +28,11 @@ class Starts(object):
         #: ``id(thread): thread`` of all in flight, for free-threaded builds only: Threads have weak references,
         #: and such values can be read in a child although the table is locked.
         self.threads = {}
+        #: ``ident of the forking thread: (pid, [weak references to the threads that were in limbo before the fork])``
+        self.in_limbo = {}
+        #: The process that was last patched or repaired, so that a child knows that its repair is still to come; and
+        #: its limbo lock.
+        self.pid = self.limbo_lock = None
 
 
 starts = Starts()
@@ -52,18 +57,14 @@ def renew_native_id():
         current._set_native_id()
 
 
-#: The process that was last patched or repaired, so that a child knows that its repair is still to come.
-_pids = []
-
-
 def enter_process():
     """Note that this process has been patched or repaired."""
-    _pids[:] = [os.getpid()]
+    starts.pid, starts.limbo_lock = os.getpid(), threading._active_limbo_lock
 
 
 def is_to_be_repaired():
     """Tell whether this process is a child in which an at-fork hook older than ours runs."""
-    return _pids != [os.getpid()]
+    return starts.pid != os.getpid()
 
 
 def is_copied_by_fork(start):

@@ -324,6 +324,111 @@ booting.go.set()
     )
 
 
+@pytest.mark.skipif(sys.version_info < (3, 7), reason="no at-fork hooks")
+@pytest.mark.parametrize("look", ["look", "lambda: in_forked_child(look)"])
+def test_start_from_before_install_and_an_older_hook_that_forks(look):
+    # the fork within has its own before hook, when threading has cleared limbo already
+    check(
+        LOOKS
+        + """
+nested = []
+def hook():
+    if not nested:
+        nested.append(True)
+        nested.append(in_forked_child(lambda: lie_about(booting, alive)))
+os.register_at_fork(after_in_child=hook)
+booting, alive = witnessed(HeldBootstrap)
+start_in_background(booting)
+booting.reached.wait()
+safethread_patch.install()
+def look():
+    return "nested: " + nested[1] if nested[1] else lie_about(booting, alive)
+seen(in_forked_child(%s))
+booting.go.set()
+"""
+        % look
+    )
+
+
+# What a free-threaded child does to the tables of its parent is in touched.
+TABLES = """
+parent, touched = os.getpid(), []
+class Table(dict):
+    pass
+def recorded(name):
+    def method(self, *args):
+        if os.getpid() != parent: touched.append(name)
+        return getattr(dict, name)(self, *args)
+    return method
+for name in "setdefault get pop __getitem__ __setitem__ __delitem__ items".split():
+    setattr(Table, name, recorded(name))
+def record():
+    for name in ("in_flight", "waiting", "threads"):
+        setattr(_threads.starts, name, Table())
+"""
+
+
+@pytest.mark.skipif(not _facts.FREE_THREADED, reason="with a GIL no table is locked")
+@pytest.mark.parametrize("which", ["the same", "another"])
+def test_child_touches_no_table_of_its_parent(which):
+    # another thread may have locked it at the fork, and is gone
+    check(
+        LOOKS
+        + TABLES
+        + """
+which = %r
+booting, alive = witnessed(HeldBootstrap)
+def hook():
+    thread = booting if which == "the same" else daemon(int)
+    thread.start()
+    thread.join()
+os.register_at_fork(after_in_child=hook)
+safethread_patch.install()
+record()
+def look():
+    clean()
+    if touched: return str(touched)
+    if which == "the same": return None if alive == [True] else str(alive)
+    return lie_about(booting, alive)
+start_in_background(booting)
+booting.reached.wait()
+seen(in_forked_child(look))
+booting.go.set()
+"""
+        % which
+    )
+
+
+@pytest.mark.skipif(not _facts.FREE_THREADED, reason="with a GIL no table is locked")
+def test_start_that_goes_on_in_a_child_touches_no_table_of_its_parent():
+    lines = check(
+        LOOKS
+        + TABLES
+        + """
+safethread_patch.install()
+record()
+class Forks(threading.Thread):
+    forks = False
+    __eq__ = object.__eq__
+    def __hash__(self):  # a signal handler may do the same
+        if self.forks:
+            self.forks = False
+            self.child = os.fork()
+        return 1
+thread = Forks(target=int)
+thread.forks = True
+thread.start()
+if not thread.child:
+    os.write(1, ("%s\\n" % touched).encode())
+    os._exit(0)
+os.waitpid(thread.child, 0)
+thread.join()
+clean()
+"""
+    )
+    assert lines == ["[]"]
+
+
 def test_claim_of_a_start_that_was_in_flight_while_an_uninstalled_patch_was_forked():
     check(
         LOOKS
