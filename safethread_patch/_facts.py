@@ -1,4 +1,7 @@
-"""What this interpreter can do and which defects it has: the only reader of sys.version_info."""
+"""What this interpreter can do and which defects it has: the only reader of sys.version_info.
+
+But for the start-up helper, which ``enable`` copies and which has to work alone.
+"""
 import os
 import sys
 import threading
@@ -10,6 +13,8 @@ PY2 = VERSION < (3,)
 
 #: Windows, WASI and some embedders have none: then only the start side is at work.
 FORK = hasattr(os, "fork")
+
+# [versions] What is named here, down to DEFECTS, and missing_from_threading().
 
 #: 3.7+. Earlier interpreters call ``threading._after_fork`` by name instead.
 AT_FORK_HOOKS = hasattr(os, "register_at_fork")
@@ -28,8 +33,8 @@ STARTED_TWICE = "thread already started" if VERSION < (2, 7) else "threads can o
 #: gh-134381 ended it.
 CHILD_STOPS_UNSTARTED = (3, 3, 3) <= VERSION < (3, 13, 4)
 
-#: Before issue 18418 a child knows only the Threads in the registry, and gives no new locks to one that
-#: had ended while another thread was in its join().
+#: All of Python 2, and 3.3 before issue 18418: a child knows only the Threads in the registry, and gives no new
+#: locks to one that had ended while another thread was in its join().
 CHILD_FORGETS_ENDED = VERSION < (3, 3, 3)
 
 #: CPython issue 14308: threading's part in the child fails at the first _DummyThread, which has deleted its lock.
@@ -52,7 +57,7 @@ Defect = namedtuple("Defect", "id title here healed_upstream")
 
 _ZOMBIES = VERSION < (2, 7, 6) or (3,) <= VERSION < (3, 3, 3)
 
-#: Every defect that the patch heals. [versions] ``here``: does this interpreter have it.
+#: Every defect that the patch heals. ``here``: does this interpreter have it.
 DEFECTS = (
     Defect(
         "unregistered-start",

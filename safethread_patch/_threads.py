@@ -143,7 +143,7 @@ def owns_limbo_lock():
     return owned is not None and owned()
 
 
-# By version -----------------------------------------------------------------------------------------
+# By version [versions] -----------------------------------------------------------------------------------------
 #
 #   is_started(thread)      the new thread has said that it runs
 #   is_dead(thread)         the new thread has ended, even if it died before it registered; surely so, for a

@@ -34,10 +34,9 @@ def pytest_configure(config):
     )
     if _is_asked_for(config):
         found = safethread_patch.is_installed()
-        try:
-            _switch(True)
-        except _CannotInstall as error:
-            raise pytest.UsageError(str(error))
+        why = _switch(True)
+        if why:
+            raise pytest.UsageError(why)
         config.add_cleanup(lambda: _switch(found))
 
 
@@ -64,10 +63,7 @@ def pytest_runtest_protocol(item):
         return
     found = safethread_patch.is_installed()
     if wanted is not None:
-        try:
-            _switch(wanted)
-        except _CannotInstall as error:
-            item._safethread_error = wrong or str(error)
+        item._safethread_error = wrong or _switch(wanted)
     try:
         yield
     finally:
@@ -99,20 +95,18 @@ def _marked(item):
     return None, "%s: @pytest.mark.safethread(%s): give True, False or nothing" % (item.nodeid, ", ".join(given))
 
 
-class _CannotInstall(Exception):
-    pass
-
-
 def _switch(on):
+    """Install or uninstall; return in words why the patch cannot be installed, or None."""
     if on:
         try:
             safethread_patch.install()
         except (safethread_patch.UnsupportedInterpreter, ImportError) as error:
-            raise _CannotInstall("safethread_patch: %s" % error)
+            return "safethread_patch: %s" % error
     else:
         with warnings.catch_warnings():  # what a later patch keeps in place is switched off all the same
             warnings.simplefilter("ignore", safethread_patch.SafeThreadWarning)
             safethread_patch.uninstall()
+    return None
 
 
 @pytest.fixture
@@ -125,10 +119,9 @@ def safethread():
     .. versionadded:: 1.0
     """
     found = safethread_patch.is_installed()
-    try:
-        _switch(True)
-    except _CannotInstall as error:
-        pytest.fail(str(error), pytrace=False)
+    why = _switch(True)
+    if why:
+        pytest.fail(why, pytrace=False)
     yield safethread_patch
     _switch(found)
 

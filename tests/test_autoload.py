@@ -378,6 +378,27 @@ import _symtable, this_one_is_missing
     assert "No module named 'this_one_is_missing'" in ended.err, ended
 
 
+@pytest.mark.skipif(PY2, reason="no specs")
+def test_finder_whose_specs_are_of_another_layout(environment):
+    code = """
+import importlib.machinery, sys
+names = "name loader origin submodule_search_locations loader_state cached parent has_location".split()
+class Spec(object):
+    __slots__ = names + ["_cached", "_set_fileattr", "_initializing", "_uninitialized_submodules"]
+class Finder(object):
+    def find_spec(self, name, path=None, target=None):
+        if name == "threading":
+            found, spec = importlib.machinery.PathFinder.find_spec(name), Spec()
+            for name in Spec.__slots__:
+                if hasattr(found, name): setattr(spec, name, getattr(found, name))
+            return spec
+sys.meta_path.insert(1, Finder())  # after ours
+import threading
+"""
+    ended = environment.command("run", environment.write("program.py", code))
+    assert ended.status == 0 and ended.err.count("\n") == 1 and "safethread_patch: not loaded: TypeError" in ended.err, ended
+
+
 @pytest.mark.skipif(PY2, reason="no lazy loader")
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="its lazy loader imports threading before it has begun")
 def test_lazily_loaded_logging(environment):
@@ -513,6 +534,45 @@ def test_folder_that_cannot_be_written(environment):
     assert ended.err.count("\n") == 1 and "safethread_patch.pth" in ended.err and "Nothing was changed" in ended.err, ended
     assert ours(environment) == ["safethread_patch.pth"]
     assert os.listdir(os.path.join(environment.site, "safethread_patch.pth")) == ["x"]
+
+
+def test_enable_without_wrapt_is_refused(environment):
+    environment.uninstall("wrapt")
+    ended = environment.command("enable")
+    assert ended.status == 1 and "does not find wrapt" in ended.err and "-m pip" in ended.err, ended
+    assert ours(environment) == []
+
+
+@pytest.mark.parametrize("leads_to", ["nothing", "what enable writes"])
+def test_link_in_the_place_of_a_file_is_replaced(environment, tmpdir, leads_to):
+    path = os.path.join(environment.site, "safethread_patch.pth")
+    environment.command("enable")
+    with open(path) as file:
+        text = file.read()
+    os.remove(path)
+    target = tmpdir.join("target")
+    if leads_to != "nothing":
+        target.write(text)
+    os.symlink(str(target), path)
+    ended = environment.command("enable")
+    assert ended.status == 0 and not os.path.islink(path) and open(path).read() == text, ended
+    assert target.check() is (leads_to != "nothing")
+
+
+def test_folder_that_others_own(tmpdir, monkeypatch, capsys):
+    def refuse(source, target):
+        raise OSError(13, "Permission denied", target)
+
+    monkeypatch.setattr(enable, "_folder", lambda options: str(tmpdir))
+    monkeypatch.setattr(enable, "_check_import", lambda folder: None)
+    monkeypatch.setattr(os, "rename", refuse)
+
+    class Options(object):
+        name, user = "enable", False
+
+    assert enable.enable(Options) == 1
+    assert "Permission denied" in capsys.readouterr()[1].partition("Run it as the owner of that folder")[0]
+    assert os.listdir(str(tmpdir)) == []
 
 
 def test_write_that_fails_halfway_puts_back_what_was_there(tmpdir, monkeypatch):

@@ -145,7 +145,10 @@ def _patch_when_finished(spec):
                     setattr(sys.modules[parent], child, sys.modules[self.name])  # as it is about to do itself
                 _patch()
 
-    spec.__class__ = Watched
+    try:
+        spec.__class__ = Watched
+    except TypeError:  # another tool's, of another layout
+        _say_error()
 
 
 class _Finder(object):

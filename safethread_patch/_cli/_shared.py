@@ -128,7 +128,7 @@ class Progress(object):
     def __init__(self, steps):
         self._steps = steps
         self._step = 0
-        self._on = sys.stdout.isatty() and sys.stderr.isatty()
+        self._on = sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def step(self, text):
         self._step += 1

@@ -194,7 +194,7 @@ def _text(report):
         "Medians of paired rounds, %d of starts; in brackets the middle half of them." % start["patched"]["rounds"],
         "",
     ]
-    lines += ["%-41s %-24s %s" % row for row in rows]
+    lines += ["%-41s %-28s %s" % row for row in rows]
     if times["enabled_here"]:
         lines += ["", "This environment is enabled, and stock starts in it, too: measure start-up in another one."]
     return "".join(line.rstrip() + "\n" for line in lines)

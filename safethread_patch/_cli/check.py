@@ -97,7 +97,7 @@ def _table(report):
                 lines.append("    %s: %s" % (mode if row[mode]["rounds"] else "not tried", row[mode]["note"]))
             if not row[mode]["rounds"]:
                 break
-    lines += ["", "clean with the patch" if report["ok"] else "NOT clean with the patch: this is a bug, please report it"]
+    lines += ["", "clean with the patch" if report["ok"] else "NOT clean with the patch: this is a bug of safethread_patch"]
     return "".join(line.rstrip() + "\n" for line in lines)
 
 

@@ -112,6 +112,9 @@ class _Refused(Exception):
 
 def _fail(options, error):
     rest = " Nothing was changed." if options.name == "enable" else ""
+    if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS):
+        rest += " Run it as the owner of that folder"
+        rest += ", or with --user." if site.ENABLE_USER_SITE and not options.user else "."
     sys.stderr.write("safethread-patch %s: %s.%s\n" % (options.name, error, rest))
     return 1
 
@@ -147,26 +150,27 @@ def _folder(options):
 
 
 def _check_import(folder):
-    """Raise _Refused if an interpreter that is started elsewhere does not find the package."""
-    command = [sys.executable, "-c", "import safethread_patch"]
+    """Raise _Refused if an interpreter that is started elsewhere does not find the package, and what it needs."""
     env = dict(os.environ, SAFETHREAD_PATCH="0")
     env.pop("PYTHONPATH", None)  # which not all that are started need have
-    with open(os.devnull, "r+") as null:
-        if subprocess.call(command, cwd=folder, env=env, stdin=null, stdout=null, stderr=null):
-            raise _Refused(
-                "%s, started elsewhere, does not find safethread_patch, which is in %s: install it there first, "
-                "with pip" % (sys.executable, os.path.dirname(os.path.dirname(os.path.abspath(safethread_patch.__file__))))
-            )
+    for name in ("safethread_patch", "wrapt"):
+        with open(os.devnull, "r+") as null:
+            command = [sys.executable, "-c", "import " + name]
+            if subprocess.call(command, cwd=folder, env=env, stdin=null, stdout=null, stderr=null):
+                raise _Refused(
+                    "%s, started elsewhere, does not find %s: install it for this interpreter first, with %s -m pip"
+                    % (sys.executable, name, sys.executable)
+                )
 
 
 def _write(path, text, done):
     """Write ``text`` to ``path``, atomically, and add to ``done`` what undoes it."""
     old = None
-    if os.path.lexists(path):
+    if os.path.exists(path):  # a link may lead to nothing
         with open(path, "rb") as file:
             old = file.read()
     new = text.encode("ascii")
-    if old == new and os.stat(path).st_mode & 0xFFF == _MODE:
+    if old == new and os.lstat(path).st_mode & 0xFFF == _MODE and not os.path.islink(path):
         return
     _replace(path, new)
     done.append((lambda: os.remove(path)) if old is None else (lambda: _replace(path, old)))

@@ -27,7 +27,7 @@ def main(defect_id, mode, rounds):
             _say(CANNOT, error)
             break
         except Exception as error:
-            _say(BROKEN, "%s: %s" % (type(error).__name__, error))
+            _say(BROKEN, ": ".join([type(error).__name__] + [str(error)] * bool(str(error))))
             raise
         if seen is None:
             _say(CLEAN, "")
