@@ -66,7 +66,8 @@ def after_in_child():
     if active:
         if FREE_THREADED and not _threads.is_to_be_repaired():
             # by the start() of an older hook's thread; or somebody has put a limbo lock of their own there
-            return _threads.enter_process()
+            _threads.enter_process()
+            return
         if CHILD_STOPS_UNSTARTED:  # the fork may have been none that before() has seen
             stopped_by_fork[:] = [True]
         suspects = []
