@@ -29,6 +29,9 @@ OTHER_PLUGINS = ["pytest-xdist", "pytest-timeout", "pytest-randomly", "pytest-co
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
+# beside nox; on PATH it need not be
+UV = [sys.executable, "-m", "uv"]
+
 nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = False  # named and skipped, on CI too
 nox.options.sessions = ["lint", "types", "package", "tests", "tests-2.7"]
@@ -50,7 +53,7 @@ def wheel(session):
     if not _wheels:
         folder = os.path.join(HERE, ".nox", "dist")
         shutil.rmtree(folder, ignore_errors=True)
-        session.run("uv", "build", "-q", "--wheel", "--python", sys.executable, "-o", folder, HERE, external=True)
+        session.run(*UV, "build", "-q", "--wheel", "--python", sys.executable, "-o", folder, HERE, external=True)
         _wheels.extend(glob.glob(os.path.join(folder, "*.whl")))
     return _wheels[0]
 
@@ -160,7 +163,7 @@ def package(session):
     folder = os.path.join(session.create_tmp(), "dist")
     shutil.rmtree(folder, ignore_errors=True)
     # the sdist, and from it the wheel
-    session.run("uv", "build", "-q", "--python", sys.executable, "-o", folder, HERE, external=True)
+    session.run(*UV, "build", "-q", "--python", sys.executable, "-o", folder, HERE, external=True)
     (from_sdist,) = glob.glob(os.path.join(folder, "*.whl"))
     with open(wheel(session), "rb") as ours, open(from_sdist, "rb") as theirs:
         if ours.read() != theirs.read():

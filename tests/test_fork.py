@@ -342,11 +342,37 @@ start_in_background(booting)
 booting.reached.wait()
 safethread_patch.install()
 def look():
+    if _threads.starts.in_limbo: return "still noted, for each child of this one"
     return "nested: " + nested[1] if nested[1] else lie_about(booting, alive)
 seen(in_forked_child(%s))
 booting.go.set()
 """
         % look
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 7), reason="no at-fork hooks")
+def test_start_that_an_older_hook_has_in_flight_is_left_alone():
+    # it is no copy: its thread lives in the child
+    check(
+        LOOKS
+        + """
+found = []
+def hook():
+    thread, alive = witnessed(HeldBootstrap)
+    found.extend([thread, alive, start_in_background(thread)])
+    thread.reached.wait()
+os.register_at_fork(after_in_child=hook)
+safethread_patch.install()
+def look():
+    thread, alive, outcome = found
+    thread.go.set()
+    wait_for(lambda: outcome, "start() returns")
+    thread.join(10)
+    if thread.is_alive() or (alive, outcome) != ([True], ["ok"]): return str([thread, alive, outcome])
+    clean()
+seen(in_forked_child(look))
+"""
     )
 
 
