@@ -56,9 +56,10 @@ def before():
         if ident in starts.in_limbo and starts.in_limbo[ident][0] != pid:
             # an at-fork hook older than ours forks a child that is itself to be repaired, and its limbo is cleared
             noted += starts.in_limbo[ident][1]
-        starts.in_limbo[ident] = pid, noted
-        if not noted:
-            del starts.in_limbo[ident]
+        if noted:
+            starts.in_limbo[ident] = pid, noted
+        else:
+            starts.in_limbo.pop(ident, None)
 
 
 def after_in_child():

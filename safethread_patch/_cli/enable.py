@@ -153,8 +153,8 @@ def _check_import(folder):
     """Raise _Refused if an interpreter that is started elsewhere does not find the package, and what it needs."""
     env = dict(os.environ, SAFETHREAD_PATCH="0")
     env.pop("PYTHONPATH", None)  # which not all that are started need have
-    for name in ("safethread_patch", "wrapt"):
-        with open(os.devnull, "r+") as null:
+    with open(os.devnull, "r+") as null:
+        for name in ("safethread_patch", "wrapt"):
             command = [sys.executable, "-c", "import " + name]
             if subprocess.call(command, cwd=folder, env=env, stdin=null, stdout=null, stderr=null):
                 raise _Refused(
@@ -170,7 +170,7 @@ def _write(path, text, done):
         with open(path, "rb") as file:
             old = file.read()
     new = text.encode("ascii")
-    if old == new and os.lstat(path).st_mode & 0xFFF == _MODE and not os.path.islink(path):
+    if old == new and not os.path.islink(path) and os.stat(path).st_mode & 0xFFF == _MODE:
         return
     _replace(path, new)
     done.append((lambda: os.remove(path)) if old is None else (lambda: _replace(path, old)))
