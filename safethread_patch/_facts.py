@@ -1,6 +1,7 @@
-"""What this interpreter can do and which defects it has: the only reader of sys.version_info.
+"""What this interpreter can do and which defects it has.
 
-But for the start-up helper, which ``enable`` copies and which has to work alone.
+The only reader of sys.version_info in the package, apart from the start-up helper, which ``enable`` copies and which has
+to work alone.
 """
 import os
 import sys
@@ -11,10 +12,10 @@ VERSION = sys.version_info[:3]
 
 PY2 = VERSION < (3,)
 
-#: Windows, WASI and some embedders have none: then only the start side is at work.
+#: Windows, WASI and some embedders have none. Only the start side is at work there.
 FORK = hasattr(os, "fork")
 
-# [versions] What is named here, down to DEFECTS, and missing_from_threading().
+# [versions] Everything from here to DEFECTS.
 
 #: 3.7+. Earlier interpreters call ``threading._after_fork`` by name instead.
 AT_FORK_HOOKS = hasattr(os, "register_at_fork")
@@ -22,28 +23,28 @@ AT_FORK_HOOKS = hasattr(os, "register_at_fork")
 #: PEP 829: site reads NAME.start, instead of the import lines of NAME.pth.
 STARTUP_FILES = VERSION >= (3, 15)
 
-#: Then every list, dict and closure cell has a lock, which may be handed over to a thread that has waited
-#: for it long. A fork in that moment leaves it locked in the child, by a thread that is gone.
+#: A build without the GIL. Every list, dict and closure cell has a lock there, which may be handed over to a thread that
+#: has waited for it long. A fork in that moment leaves it locked in the child, where that thread does not exist.
 FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
-#: What a second start() is told.
+#: The message of the RuntimeError that a second start() raises.
 STARTED_TWICE = "thread already started" if VERSION < (2, 7) else "threads can only be started once"
 
-#: CPython issue 18418 made the child stop every Thread there is, those never started too;
-#: gh-134381 ended it.
+#: The child marks every Thread as stopped, also those that were never started. Issue 18418 brought this, gh-134381 ended
+#: it.
 CHILD_STOPS_UNSTARTED = (3, 3, 3) <= VERSION < (3, 13, 4)
 
-#: All of Python 2, and 3.3 before issue 18418: a child knows only the Threads in the registry, and gives no new
-#: locks to one that had ended while another thread was in its join().
+#: All of Python 2, and 3.3 before issue 18418: the child knows only the Threads in the registry, and makes no new locks
+#: for one that had ended while another thread was in its join().
 CHILD_FORGETS_ENDED = VERSION < (3, 3, 3)
 
-#: CPython issue 14308: threading's part in the child fails at the first _DummyThread, which has deleted its lock.
-#: 2.6 does without that lock.
+#: Issue 14308: threading's part in the child fails at the first _DummyThread, which has deleted its Condition. 2.6 does
+#: not use it there.
 CHILD_FAILS_AT_DUMMIES = (2, 7) <= VERSION < (2, 7, 4)
 
 
 def _child_keeps_native_id():
-    # gh-132542, asked of the code and not of the version: distributions take patches back.
+    # gh-132542. The code is asked, not the version: distributions backport patches.
     renew = getattr(threading.Thread, "_set_native_id", None)
     if renew is None:
         return False
@@ -57,7 +58,7 @@ Defect = namedtuple("Defect", "id title here healed_upstream")
 
 _ZOMBIES = VERSION < (2, 7, 6) or (3,) <= VERSION < (3, 3, 3)
 
-#: Every defect that the patch heals. ``here``: does this interpreter have it.
+#: Every defect that the patch heals. ``here``: whether this interpreter has it.
 DEFECTS = (
     Defect(
         "unregistered-start",
@@ -67,31 +68,31 @@ DEFECTS = (
     ),
     Defect(
         "zombie-after-fork",
-        "alive for ever in a child forked right after start()",
+        "forked right after start(): the thread stays alive in the child",
         FORK and _ZOMBIES,
         "2.7.6, 3.3.3 (issue 18418)",
     ),
     Defect(
         "zombie-fork-during-start",
-        "alive for ever in a child forked while another thread starts it",
+        "forked while another thread is in start(): the thread stays alive in the child",
         FORK and _ZOMBIES,
         "2.7.6, 3.3.3 (issue 18418)",
     ),
     Defect(
         "unstarted-after-fork",
-        "made before the fork, started in the child: dead while it runs, or refused",
+        "made before the fork, started in the child: not alive while it runs, or start() refuses",
         FORK and CHILD_STOPS_UNSTARTED,
         "3.13.4 (gh-134381)",
     ),
     Defect(
         "inflight-after-fork",
-        "start in flight at the fork: in the child neither startable nor joinable",
+        "start in flight at the fork: the child can neither start nor join the Thread",
         FORK and not _ZOMBIES,
         None,
     ),
     Defect(
         "double-start",
-        "two threads start one Thread: a crash, or both are told that it worked",
+        "two threads start one Thread: a crash, or both starts succeed",
         True,
         None,
     ),
@@ -105,8 +106,8 @@ DEFECTS = (
 
 
 def interpreter():
-    """Return what names this interpreter, as a dict of strings."""
-    import platform  # here: install() does without it
+    """Return the version, implementation, platform and executable of this interpreter, as a dict of strings."""
+    import platform  # not at the top: install() does not need it
 
     return {
         "version": platform.python_version(),
@@ -114,31 +115,3 @@ def interpreter():
         "platform": sys.platform,
         "executable": sys.executable or "",
     }
-
-
-def missing_from_threading():
-    """Return the names that the patch needs and this interpreter's threading lacks."""
-    missing = [
-        "threading." + name for name in ("_limbo", "_active", "_active_limbo_lock") if not hasattr(threading, name)
-    ]
-    if PY2:
-        private = ["_Thread__started", "_Thread__stopped", "_Thread__block", "_Thread__stop"]
-    elif VERSION < (3, 4):
-        private = ["_started", "_stopped", "_block"]
-    elif VERSION < (3, 13):
-        private = ["_started", "_is_stopped", "_tstate_lock"]
-    elif VERSION < (3, 14):
-        private = ["_started", "_handle"]
-    else:
-        private = ["_started", "_os_thread_handle"]
-    if FORK and not AT_FORK_HOOKS and not hasattr(threading, "_after_fork"):
-        missing.append("threading._after_fork")
-    if FORK and CHILD_STOPS_UNSTARTED and not hasattr(threading, "_dangling"):
-        missing.append("threading._dangling")
-    # asked of the threads that there are, among them the main thread: making one up would shift the names
-    # of the program's own, and on Python 2 leave a _DummyThread where a raw thread installs
-    threads = list(getattr(threading, "_active", {}).values())
-    missing.extend(
-        "threading.Thread." + name for name in private if not any(hasattr(thread, name) for thread in threads)
-    )
-    return missing

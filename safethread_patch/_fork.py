@@ -1,125 +1,124 @@
-"""What happens in a forked child: every Thread but the current one becomes stopped, or was never started.
+"""What happens in a forked child: every Thread but the current one becomes stopped, or never started.
 
-By repair, never by a gate in front of the fork: concurrent.futures and logging hold a lock across
-Thread.start and take the same lock in a before-fork hook, so whoever waits there waits for ever.
-Nothing here raises, waits, logs, or takes a lock that another thread may hold.
+The child is repaired, and no fork waits for a start: concurrent.futures and logging hold a lock across Thread.start(),
+and their before-fork hooks take the same lock. Whoever waited there would wait without end.
+
+Nothing here raises, waits, logs, or takes a lock that another thread may hold. The cost is memory, not time: a page is
+copied when the child first touches an object on it. So nothing is looked at without need.
 """
 import os
 import threading
 import weakref
 
 from safethread_patch import _threads
-from safethread_patch._facts import CHILD_FAILS_AT_DUMMIES, CHILD_KEEPS_NATIVE_ID, CHILD_STOPS_UNSTARTED, FREE_THREADED, PY2
-from safethread_patch._threads import active, starts, stopped_by_fork
+from safethread_patch._facts import CHILD_KEEPS_NATIVE_ID, CHILD_STOPS_UNSTARTED, FREE_THREADED
+from safethread_patch._state import state
 
-# What costs here is not time but memory: each object that is looked at first in a child is on a page that is
-# copied then. So nothing is looked at that need not be.
-
-
-def _repair_starts(suspects):
-    """Repair what starts in flight left in the current process, a forked child, after threading's own part.
-
-    ``suspects``: threads to look at besides those whose start is known to have been in flight.
-    """
-    _threads.enter_process()
-    suspects = _threads.take_copied_starts() + suspects
-    # the current thread, and what at-fork hooks older than ours have started
-    alive = _threads.values_of(threading._active)
-    for thread in suspects:
-        if thread is not None and not any(other is thread for other in alive):
-            _quietly(_threads.repair, thread)
-
-
-def _quietly(function, *args):
-    try:
-        function(*args)
-    except Exception:  # a subclass's __setattr__, say: the next thread still wants its repair
-        pass
-
-
-# For os.register_at_fork. They cannot be taken back, and are inert while the patch is not installed.
+# The at-fork hooks. They cannot be unregistered, and do nothing while the patch is not active.
 
 
 def before():
-    """Note who is in limbo: after the fork it is too late, for threading has cleared it then.
+    """Note which threads are in limbo: threading clears it in the child.
 
-    Those whose start is not known to be in flight matter: it began before install(), or was left by
-    Ctrl-C, or is none of ours.
+    Needed for those without a claim: their start began before install(), or was left by Ctrl-C, or did not go through
+    ``Thread.start``.
     """
-    if not active:
+    if not state.is_active:
         return
-    if CHILD_STOPS_UNSTARTED:  # here, for an at-fork hook older than ours may start a thread in the child
-        stopped_by_fork[:] = [True]
-    if threading._limbo or starts.in_limbo:
+    if CHILD_STOPS_UNSTARTED:  # not only in the child, where an at-fork hook older than ours may start a thread
+        state.has_forked = True
+    if threading._limbo or state.limbo_notes:
         ident, pid = _threads.low_level.get_ident(), os.getpid()
         noted = [weakref.ref(thread) for thread in _threads.values_of(threading._limbo)]
-        if ident in starts.in_limbo and starts.in_limbo[ident][0] != pid:
-            # an at-fork hook older than ours forks a child that is itself to be repaired, and its limbo is cleared
-            noted += starts.in_limbo[ident][1]
+        if ident in state.limbo_notes and state.limbo_notes[ident][0] != pid:
+            # this is a child that is not repaired yet: an at-fork hook older than ours forks, and limbo is cleared
+            noted += state.limbo_notes[ident][1]
         if noted:
-            starts.in_limbo[ident] = pid, noted
+            state.limbo_notes[ident] = pid, noted
         else:
-            starts.in_limbo.pop(ident, None)
+            state.limbo_notes.pop(ident, None)
 
 
 def after_in_child():
-    """Repair the current process, a forked child, unless that is done."""
-    if active:
-        if FREE_THREADED and not _threads.is_to_be_repaired():
-            # by the start() of an older hook's thread; or somebody has put a limbo lock of their own there
-            _threads.enter_process()
-            return
-        if CHILD_STOPS_UNSTARTED:  # the fork may have been none that before() has seen
-            stopped_by_fork[:] = [True]
-        suspects = []
-        if starts.in_limbo:
-            _, noted = starts.in_limbo.get(_threads.low_level.get_ident(), (None, ()))
-            suspects = [ref() for ref in noted]
-            starts.in_limbo = {}
-        if starts.in_flight or starts.waiting or suspects or FREE_THREADED:
-            _repair_starts(suspects)
-        if CHILD_KEEPS_NATIVE_ID:
-            _threads.renew_native_id()
+    """Repair this process, a forked child, unless that is done."""
+    if not state.is_active:
+        return
+    if FREE_THREADED and not is_to_be_repaired():
+        # start() has repaired it, for a thread of an older hook; or somebody has replaced the registry's lock
+        enter_process()
+        return
+    if CHILD_STOPS_UNSTARTED:  # also if before() was not called for this fork
+        state.has_forked = True
+    suspects = []
+    if state.limbo_notes:
+        _, noted = state.limbo_notes.get(_threads.low_level.get_ident(), (None, ()))
+        suspects = [reference() for reference in noted]
+        state.limbo_notes = {}
+    if state.claims or state.wakeup_locks or suspects or FREE_THREADED:
+        repair_starts(suspects)
+    if CHILD_KEEPS_NATIVE_ID:
+        _threads.renew_native_id()
 
 
-# Before 3.7. As in _start, these are templates: the interpreter looks _after_fork up by name in every
-# child, whatever forked.
-original = call = None
+# The repair
 
 
-def after_fork():
-    # mostly, the current thread is the only one; and its own lock is not asked for
-    dummies = CHILD_FAILS_AT_DUMMIES and (
-        len(threading._active) > 1 or threading._get_ident() not in threading._active
-    )
-    if not (CHILD_STOPS_UNSTARTED or dummies or threading._limbo or starts.in_flight or starts.waiting) or not active:
-        return original()
-    suspects = _threads.values_of(threading._limbo)
-    if CHILD_STOPS_UNSTARTED:
-        stopped_by_fork[:] = [True]
-    if dummies:
-        _quietly(_threads.complete_dummies)
+def enter_process():
+    """Note that this process was patched or repaired."""
+    state.pid, state.limbo_lock = os.getpid(), threading._active_limbo_lock
+
+
+def is_to_be_repaired():
+    """Tell whether this process is a child whose repair is still to come, because an older at-fork hook runs."""
+    return state.pid != os.getpid()
+
+
+def repair_starts(suspects):
+    """Repair the Threads whose start was in flight at the fork; call it in a child, after threading's own part.
+
+    ``suspects``: Threads to look at besides those with a claim. Returns the Threads whose claims were copied.
+    """
+    enter_process()
+    copied = take_copied_starts()
+    # the current thread, and what at-fork hooks older than ours have started
+    alive = _threads.values_of(threading._active)
+    for thread in copied + suspects:
+        if thread is not None and not any(other is thread for other in alive):
+            quietly(_threads.repair, thread)
+    return copied
+
+
+def take_copied_starts():
+    """Forget the starts that the fork copied, and return their Threads; call it in a child."""
+    if FREE_THREADED:
+        copied = _threads.values_of(state.claimed_threads)
+        state.claims, state.wakeup_locks, state.claimed_threads = {}, {}, {}
+        return copied
+    # the other claims are of threads that an at-fork hook older than ours has started
+    copied = [claim[0] for claim in _threads.values_of(state.claims) if is_copied(claim)]
+    for thread in copied:
+        forget_start(thread)
+    for key in state.wakeup_locks.copy():  # of a thread that started itself anew, and took over the first start's claim
+        if key not in state.claims:
+            state.wakeup_locks.pop(key, None)
+    return copied
+
+
+def is_copied(claim):
+    """Tell whether ``claim`` was made in the process that forked this one; for a child."""
+    _, _, limbo_lock = claim
+    return limbo_lock is not threading._active_limbo_lock
+
+
+def forget_start(thread):
+    """Forget the start of ``thread`` that the fork copied; for a child."""
+    state.claims.pop(id(thread), None)
+    state.wakeup_locks.pop(id(thread), None)
+
+
+def quietly(function, *args):
+    """Call ``function``, and ignore an error: of a subclass's __setattr__, say. The other Threads are to be repaired too."""
     try:
-        return original()
-    finally:
-        if starts.in_flight or starts.waiting or suspects:
-            _repair_starts(suspects)
-
-
-# To see that a thread has ended, the stock join() takes a lock of the thread, which another join() may have
-# held at a fork; and before 3.3.3 the child's threading did not give new locks to threads that had ended.
-def join(self, timeout=None):
-    if not active or not _has_ended(self):
-        return call(self, timeout)
-    if timeout is not None:
-        0.0 + timeout  # raises what the original does
-    if PY2 and __debug__:
-        self._note("%s.join(): thread stopped", self)
-    return None
-
-
-def _has_ended(thread):
-    try:
-        return _threads.is_stopped(thread) and _threads.is_started(thread)
-    except Exception:  # not initialised: the stock join() says so
-        return False
+        function(*args)
+    except Exception:
+        pass

@@ -1,19 +1,25 @@
-"""Order, lock and active flag: puts the patch in place and takes it out. What is promised says __init__.py."""
+"""Puts the patch in place and takes it out: the order, and the lock. The promises are in __init__.py."""
 import os
 import threading
 import warnings
 from contextlib import contextmanager
 
-from safethread_patch import SafeThreadWarning, UnsupportedInterpreter, _facts, _fork, _ledger, _start, _threads
+from safethread_patch import SafeThreadWarning, UnsupportedInterpreter, _announce, _facts, _fork, _ledger, _start, _threads
+from safethread_patch._state import state
 
-#: What was put in place and has not been taken out again.
+if _facts.FORK and not _facts.AT_FORK_HOOKS:
+    from safethread_patch import _fork_before_37
+if _facts.PY2:
+    from safethread_patch import _py2
+
+#: The ledger's entries: what was replaced and has not been put back.
 _entries = []
 
-#: The open contexts of installed(), if it was the first of them that installed.
+#: The open contexts of installed(), if the first of them has installed the patch.
 _contexts = []
 
-#: Not empty once the at-fork hooks are registered. They cannot be taken back.
-_hooks = []
+#: Whether the at-fork hooks are registered. They cannot be unregistered.
+_is_hook_registered = False
 
 #: A lock for each process, by pid: a child may be forked while another thread is in install().
 _locks = {}
@@ -31,14 +37,14 @@ def install():
 
 def uninstall():
     with _lock():
-        was_there = bool(_threads.active or _entries)
+        was_there = state.is_active or bool(_entries)
         in_the_way = _uninstall()
     _warn(in_the_way)
     return was_there and not in_the_way
 
 
 def is_installed():
-    return bool(_threads.active)
+    return state.is_active
 
 
 @contextmanager
@@ -77,14 +83,14 @@ def status():
 
 
 def _check_interpreter():
-    missing = _facts.missing_from_threading()
+    missing = _threads.missing_from_threading()
     if missing:
         raise UnsupportedInterpreter(  # [versions]
             "install() found no %s in %s %s. Nothing was changed. safethread_patch knows CPython 2.6, 2.7 and "
             "3.3 to 3.15, and PyPy; look for a newer version of it."
             % (", ".join(missing), _facts.interpreter()["implementation"], _facts.interpreter()["version"])
         )
-    # outside of the lock: on Python 2 another thread may be in install() from within an import
+    # not while the lock is held: on Python 2 another thread may call install() from within an import
     _ledger.prepare()
 
 
@@ -94,33 +100,35 @@ def _owner(name):
 
 
 def _install():
-    if _threads.active:
+    global _is_hook_registered
+    if state.is_active:
         return False
     _uninstall()  # what a later patch kept in place may be free by now
-    _start.repair_child = _fork.after_in_child
     try:
         if _facts.FORK and not _facts.AT_FORK_HOOKS:
-            _put(threading, "_after_fork", _fork.after_fork)
+            _put(threading, "_after_fork", _fork_before_37.after_fork)
             if _facts.CHILD_FORGETS_ENDED:
-                _put(_owner("join"), "join", _fork.join)
+                _put(_owner("join"), "join", _fork_before_37.join)
         if _facts.PY2:
             if __debug__:  # under -O nobody calls it
-                _put(threading.Thread, "_note", _start._note)
-            _put(_owner("_Thread__stop"), "_Thread__stop", _start.__stop)
-        _put(_owner("run"), "run", _start.run)
+                _put(threading.Thread, "_note", _py2._note)
+            _put(_owner("_Thread__stop"), "_Thread__stop", _py2.__stop)
+        _put(_owner("run"), "run", _announce.run)
         _put(_owner("start"), "start", _start.start)
-        if _facts.FORK and _facts.AT_FORK_HOOKS and not _hooks:
+        if _facts.FORK and _facts.AT_FORK_HOOKS and not _is_hook_registered:
             os.register_at_fork(before=_fork.before, after_in_child=_fork.after_in_child)
-            _hooks.append(True)
+            _is_hook_registered = True
     except BaseException:
         _uninstall()
         raise
     if _facts.FORK and _facts.CHILD_STOPS_UNSTARTED:
-        _threads.unstop_all()
-    if _threads.is_to_be_repaired():  # forked while uninstalled, with starts in flight that began before that
-        _threads.take_copied_starts()
-    _threads.enter_process()
-    _threads.active.append(True)
+        _threads.undo_stop_of_all()
+    if _fork.is_to_be_repaired():  # forked while uninstalled, with starts in flight that began before that
+        copied = _fork.take_copied_starts()
+        if _facts.PY2:
+            _py2.take_waits_back(copied)
+    _fork.enter_process()
+    state.is_active = True
     return True
 
 
@@ -129,14 +137,15 @@ def _put(owner, name, template):
 
 
 def _uninstall():
-    """Take out what is still ours; return what is in the way of the rest, in words."""
-    del _threads.active[:], _contexts[:]
-    # the latest first: with ours over another tool's over ours, each finds what it replaced; and once more,
-    # for one that the others had already taken out with theirs
+    """Take out every replacement that nobody patched over; return what is in the way of the others, in words."""
+    state.is_active = False
+    del _contexts[:]
+    # The latest first: where this patch is over another tool's, and that over this patch, each takes out what it put in.
+    # Twice, because the other tool may have taken one out already, when it undid its own.
     for _ in range(2):
         _entries[:] = reversed([entry for entry in reversed(_entries) if not _ledger.take_out(entry)])
     _start.wake_all()
-    return ["%s.%s to %s" % (entry.owner.__name__, entry.name, _describe(entry.found())) for entry in _entries]
+    return ["%s.%s to %s" % (entry.owner.__name__, entry.name, _describe(entry.current())) for entry in _entries]
 
 
 def _warn(in_the_way):
@@ -154,7 +163,7 @@ def _others():
     for name in ("start", "run"):
         found = vars(_owner(name))[name]
         for entry in reversed(_entries):
-            if found is entry.replacement:  # not ==: a wrapt wrapper around ours equals ours
+            if found is entry.replacement:  # not ==: a wrapt wrapper equals what it wraps
                 found = entry.original
         if not _ledger.is_stock(found):
             others["Thread." + name] = _describe(found)

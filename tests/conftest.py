@@ -20,7 +20,8 @@ from __future__ import print_function
 import gc, os, signal, sys, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12+: fork in a process with threads
 import safethread_patch
-from safethread_patch import _start, _threads
+from safethread_patch import _announce, _fork, _start, _threads
+from safethread_patch._state import state
 from safethread_patch._defects._hold import *
 
 signal.alarm(300)  # the end of a hang also if pytest is not there to end it
@@ -38,9 +39,9 @@ def started_event(thread):
     return vars(thread)["_started" if "_started" in vars(thread) else "_Thread__started"]
 
 def clean():
-    assert not _threads.starts.in_flight, _threads.starts.in_flight
-    assert not _threads.starts.waiting, _threads.starts.waiting
-    assert not _threads.starts.threads, _threads.starts.threads
+    assert not state.claims, state.claims
+    assert not state.wakeup_locks, state.wakeup_locks
+    assert not state.claimed_threads, state.claimed_threads
     assert not threading._limbo, threading._limbo
 """
 

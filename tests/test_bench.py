@@ -8,7 +8,7 @@ import pytest
 from conftest import PY2, check, run
 
 from safethread_patch import _cli
-from safethread_patch._cli import _measure, _shared, bench, enable
+from safethread_patch._cli import _measure, _process, _shared, bench, enable
 
 
 def command(*args, **options):
@@ -45,7 +45,7 @@ def test_wrong_rounds(capsys):
 
 
 def test_child_that_crashes_is_named(monkeypatch, capsys):
-    monkeypatch.setattr(_shared, "_CHILD", "import os; os.abort()")
+    monkeypatch.setattr(_process, "_CHILD", "import os; os.abort()")
     assert _cli.main(["bench", "--rounds", "1"]) == 1
     out, err = capsys.readouterr()
     assert out == "" and "measuring starts" in err and "SIGABRT" in err
@@ -69,8 +69,8 @@ def test_start_that_fails_is_named(start_up_folder):
 def test_start_is_what_its_name_says(start_up_folder):
     for name, program, switch, _ in bench._STARTS:
         # safethread_patch itself would import threading
-        program += "; import sys; loaded = sys.modules.get('safethread_patch._threads')"
-        program += "; assert (loaded is not None and bool(loaded.active)) is %r" % (name == "enabled_threading")
+        program += "; import sys; loaded = sys.modules.get('safethread_patch._state')"
+        program += "; assert (loaded is not None and loaded.state.is_active) is %r" % (name == "enabled_threading")
         program += "; assert ('threading' in sys.modules) is %r" % ("threading" in name)
         program += "; assert ('_safethread_patch_autoload' in sys.modules) is %r" % (switch is not None)
         bench._start(program, switch, start_up_folder)
@@ -109,7 +109,7 @@ signal.alarm(0)
 
 @pytest.mark.skipif(not hasattr(os, "fork") or PY2 or platform.python_implementation() != "CPython", reason="no tracemalloc")
 def test_nothing_is_kept_of_a_thread():
-    stock, patched = [json.loads(_shared.run_child("safethread_patch._cli._measure", ["memory", mode], 60)[0][-1]) for mode in "01"]
+    stock, patched = [json.loads(_process.run_main("safethread_patch._cli._measure", ["memory", mode], 60)[0][-1]) for mode in "01"]
     # two stock runs of 3.11 and 3.12 differ by up to 12; an entry in a table of ours would be more
     assert abs(patched["ended"] - stock["ended"]) < 36
     # and at most a frame, that of run(), which 3.11 has no object for

@@ -8,7 +8,7 @@ from conftest import run
 
 import safethread_patch
 from safethread_patch import _cli
-from safethread_patch._cli import _shared
+from safethread_patch._cli import _process
 from safethread_patch._cli import check as module
 
 IDS = [
@@ -80,7 +80,7 @@ def test_crash_and_hang_are_hits_and_named(monkeypatch, capsys):
         ("print('noise'); print('clean '); sys.exit(0)", "ends early, with status 0"),
         ("print('hit it'); print('broken it'); sys.stdout.flush(); os._exit(1)", "it"),
     ):
-        monkeypatch.setattr(_shared, "_CHILD", "import os, sys; " + end)
+        monkeypatch.setattr(_process, "_CHILD", "import os, sys; " + end)
         assert _cli.main(["check", "--rounds", "2", "--json"]) == 1
         report = json.loads(capsys.readouterr().out)
         assert report["ok"] is False
@@ -94,7 +94,7 @@ def test_crash_and_hang_are_hits_and_named(monkeypatch, capsys):
 
 def test_patch_that_heals_nothing_is_not_clean(monkeypatch, capsys):
     heals_nothing = "import safethread_patch; safethread_patch.install = int\n__import__("
-    monkeypatch.setattr(_shared, "_CHILD", _shared._CHILD.replace("__import__(", heals_nothing))
+    monkeypatch.setattr(_process, "_CHILD", _process._CHILD.replace("__import__(", heals_nothing))
     assert _cli.main(["check", "--rounds", "1", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     dirty = set(row["id"] for row in report["defects"] if row["patched"]["hits"])

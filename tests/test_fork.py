@@ -102,13 +102,13 @@ def look():
     if current is not thread: return "current_thread() says %s" % current
     if not thread.is_alive(): return "not alive"
     if hasattr(threading, "get_native_id") and thread.native_id != threading.get_native_id(): return "native_id"
-    if _threads.starts.in_flight or _threads.starts.waiting: return "the child has a start in flight"
+    if state.claims or state.wakeup_locks: return "the child has a start in flight"
     other = threading.Thread(target=int)
     other.start()
     other.join()
     return in_forked_child(lambda: None if thread.is_alive() else "not alive in the grandchild")
 def fork():
-    in_flight.extend(_threads.starts.in_flight.values())
+    in_flight.extend(state.claims.values())
     answers.append(in_forked_child(look))
 thread = threading.Thread(target=fork)
 started_event(thread).__class__ = Slow
@@ -151,8 +151,8 @@ safethread_patch.install()
 thread = daemon()
 with HeldRegistration(thread) as held:
     start_in_background(thread)
-    wait_for(lambda: _threads.starts.waiting, "start() waits")
-    assert _threads.starts.in_flight
+    wait_for(lambda: state.wakeup_locks, "start() waits")
+    assert state.claims
     seen(in_forked_child(clean))
 """
     )
@@ -258,7 +258,7 @@ def test_child_of_2_7_3_with_a_dummy_thread():
     check(
         LOOKS
         + """
-from safethread_patch import _fork
+from safethread_patch import _fork_before_37
 def stop(self):
     self._Thread__block.acquire()
     self._Thread__stopped = True
@@ -281,7 +281,7 @@ err = os.dup(2)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 assert "alive for ever" in in_forked_child(look)
 os.dup2(err, 2)
-_fork.CHILD_FAILS_AT_DUMMIES = True
+_fork_before_37.CHILD_FAILS_AT_DUMMIES = True
 safethread_patch.install()
 seen(in_forked_child(look))
 stay.set()
@@ -342,7 +342,7 @@ start_in_background(booting)
 booting.reached.wait()
 safethread_patch.install()
 def look():
-    if _threads.starts.in_limbo: return "still noted, for each child of this one"
+    if state.limbo_notes: return "still noted, for each child of this one"
     return "nested: " + nested[1] if nested[1] else lie_about(booting, alive)
 seen(in_forked_child(%s))
 booting.go.set()
@@ -389,8 +389,8 @@ def recorded(name):
 for name in "setdefault get pop __getitem__ __setitem__ __delitem__ items".split():
     setattr(Table, name, recorded(name))
 def record():
-    for name in ("in_flight", "waiting", "threads"):
-        setattr(_threads.starts, name, Table())
+    for name in ("claims", "wakeup_locks", "claimed_threads"):
+        setattr(state, name, Table())
 """
 
 
@@ -466,7 +466,7 @@ booting.reached.wait()
 safethread_patch.uninstall()
 def look():
     safethread_patch.install()
-    if _threads.starts.in_flight: return "a claim is left"
+    if state.claims: return "a claim is left"
     try: booting.start()
     except RuntimeError as error:
         if sys.version_info < (3, 13): return str(error)  # from there on C refuses it, on stock too
@@ -481,11 +481,11 @@ def test_child_keeps_no_starter_that_waits():
     check(
         """
 safethread_patch.install()
-_threads.starts.waiting[1] = threading.Lock()  # as of a starter whose claim the next one has taken over
+state.wakeup_locks[1] = threading.Lock()  # as of a starter whose claim the next one has taken over
 def look():
-    if _threads.starts.waiting: return "it is kept"
+    if state.wakeup_locks: return "it is kept"
 assert in_forked_child(look) is None
-assert _threads.starts.waiting
+assert state.wakeup_locks
 """
     )
 
@@ -498,11 +498,10 @@ safethread_patch.install()
 booting = HeldBootstrap()
 told = start_in_background(booting)
 booting.reached.wait()
-starts = _threads.starts
-before = dict(starts.in_flight), dict(starts.waiting)
+before = dict(state.claims), dict(state.wakeup_locks)
 assert before[0]
-assert _threads.take_copied_starts() == []
-assert (starts.in_flight, starts.waiting) == before
+assert _fork.take_copied_starts() == []
+assert (state.claims, state.wakeup_locks) == before
 booting.go.set()
 wait_for(lambda: told == ["ok"], "start() returns")
 booting.join()
@@ -525,7 +524,7 @@ else: raise AssertionError("two starts")
 seen(in_forked_child(lambda: lie_about(booting, alive)))
 booting.go.set()
 wait_for(lambda: alive == [True] and not booting.is_alive(), "it has run")
-wait_for(lambda: not _threads.starts.in_flight, "its starter is back")
+wait_for(lambda: not state.claims, "its starter is back")
 clean()
 """
     )
@@ -623,10 +622,10 @@ def test_uninstalled_patch_repairs_nothing():
         """
 from safethread_patch import _fork
 def fail(suspects): os._exit(9)
-_fork._repair_starts = fail
+_fork.repair_starts = fail
 safethread_patch.install()
 safethread_patch.uninstall()
-_threads.starts.in_flight[0] = None  # or there would be nothing to repair
+state.claims[0] = None  # or there would be nothing to repair
 assert in_forked_child(lambda: None) is None
 """
     )

@@ -268,7 +268,7 @@ _start.PAUSES[:] = [60]
 thread = daemon()
 with HeldRegistration(thread):
     thread.start()
-    assert thread in threading._limbo and not _threads.starts.in_flight
+    assert thread in threading._limbo and not state.claims
 """
     )
 

@@ -402,7 +402,7 @@ thread = threading.Thread(target=lambda: seen.extend(traceback.extract_stack()))
 thread.start()
 thread.join()
 names = [(os.path.basename(frame[0]), frame[2]) for frame in seen]
-ours = [name for file, name in names if file == "_start.py"]
+ours = [name for file, name in names if file == "_announce.py"]
 assert ours == ["run"], names
 def bad(): 1 / 0
 def fails():
@@ -450,7 +450,7 @@ def dump():
         file.seek(0)
         return file.read()
 wait_for(lambda: "a_function_of_the_user" in dump(), "the thread is there")
-assert dump().count("_start.py") == 1
+assert dump().count("_announce.py") == 1
 over.set()
 """
     check(code)

@@ -150,7 +150,7 @@ def test_uninstall_lets_no_starter_hang(cls):
 safethread_patch.install()
 thread = held_after_set(%s())
 told = start_in_background(thread)
-wait_for(lambda: _threads.starts.waiting, "start() waits")
+wait_for(lambda: state.wakeup_locks, "start() waits")
 assert safethread_patch.uninstall()
 go.set()
 wait_for(lambda: told == ["ok"], "start() returns")
@@ -202,7 +202,7 @@ stay = threading.Event()
 Overridden.run = lambda self: stay.wait()
 thread = held_after_set(%s(target=stay.wait))
 told = start_in_background(thread)
-wait_for(lambda: _threads.starts.waiting, "start() waits")
+wait_for(lambda: state.wakeup_locks, "start() waits")
 go.set()
 wait_for(lambda: told == ["ok"], "start() returns")
 stay.set()
@@ -228,7 +228,7 @@ class SetAndLock(type(threading.Event())):
         super(SetAndLock, self).set()
 release = threading.Event()
 def interrupt():
-    wait_for(lambda: _threads.starts.waiting, "start() waits")
+    wait_for(lambda: state.wakeup_locks, "start() waits")
     os.kill(os.getpid(), signal.SIGINT)
     wait_for(lambda: interrupted, "KeyboardInterrupt comes")
 interrupted = []
@@ -384,7 +384,7 @@ class Anew(threading.Thread):
 ran, thread, slept, sleep = [], Anew(), [], time.sleep
 threading._start_new_thread = start_new_thread
 thread.start()
-wait_for(lambda: _threads.is_stopped(thread) and len(threading._active) == 1, "the first run() is over")
+wait_for(lambda: _threads._generation.is_stopped(thread) and len(threading._active) == 1, "the first run() is over")
 threading._start_new_thread = held
 told = start_in_background(thread)
 reached.wait()
@@ -452,7 +452,7 @@ class Table(dict):
             told.append(start_in_background(thread))
             reached.wait()
 told, looked, other, threading._start_new_thread = [], [], HeldBootstrap(), start_new_thread
-_threads.starts.in_flight = Table()
+state.claims = Table()
 told_other = start_in_background(other)  # so that the child has something to repair
 other.reached.wait()
 threading._start_new_thread = fail
@@ -589,7 +589,7 @@ for depth in range(sys.getrecursionlimit() - 40, sys.getrecursionlimit()):
     thread = threading.Thread(target=int)
     try: deep(depth)
     except RuntimeError: pass
-    assert not _threads.starts.in_flight and not _threads.starts.waiting, depth
+    assert not state.claims and not state.wakeup_locks, depth
     assert not set(vars(started_event(thread))) & set(["wait", "set"]), depth
     threading._limbo.clear()
 """
@@ -661,7 +661,7 @@ start_in_background(other)
 other.reached.wait()  # so that limbo is not empty
 thread.start()
 other.go.set()
-wait_for(lambda: not thread.is_alive() and not _threads.starts.in_flight, "it is over")
+wait_for(lambda: not thread.is_alive() and not state.claims, "it is over")
 """
     )
 
@@ -830,7 +830,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 safethread_patch.install()
 thread = daemon()
 def interrupt():
-    wait_for(lambda: _threads.starts.waiting, "start() waits")
+    wait_for(lambda: state.wakeup_locks, "start() waits")
     os.kill(os.getpid(), signal.SIGINT)
 _threads.low_level.start_new_thread(interrupt, ())
 with HeldRegistration(thread):
@@ -838,7 +838,7 @@ with HeldRegistration(thread):
         thread.start()
     except KeyboardInterrupt: pass
     else: raise AssertionError("no KeyboardInterrupt")
-    assert not _threads.starts.in_flight and not _threads.starts.waiting
+    assert not state.claims and not state.wakeup_locks
     another = threading.Thread(target=int)
 thread.join()
 another.start()
@@ -859,7 +859,7 @@ try: thread.start()
 except KeyboardInterrupt: pass
 else: raise AssertionError
 thread.reached.wait()
-assert not _threads.starts.in_flight
+assert not state.claims
 lie = in_forked_child(lambda: lie_about(thread, alive))
 assert lie is None, lie
 thread.go.set()
@@ -884,7 +884,7 @@ try: thread.start()
 except KeyboardInterrupt: pass
 else: raise AssertionError
 reached.wait()
-assert not _threads.starts.in_flight and thread.ident is not None
+assert not state.claims and thread.ident is not None
 seen = in_forked_child(lambda: None if thread.ident is None else "an ident")
 assert seen is None, seen
 go.set()
@@ -1109,7 +1109,7 @@ patched = told()
 assert stock[0] != "nothing" or %r, stock
 assert [item for item in stock[:2]] == [item for item in patched[:2]], (stock, patched)
 assert len(stock[2]) == len(patched[2])
-assert not _threads.starts.in_flight and not _threads.starts.waiting
+assert not state.claims and not state.wakeup_locks
 """
         % (BAD[what], "for real" in what or PY2 and "unhashable" == what)
     )
@@ -1150,7 +1150,7 @@ def late():
         thread.start()
         thread.join()
     except Exception as error: print(type(error).__name__, error)
-    print(len(threading._limbo), len(_threads.starts.in_flight), len(_threads.starts.waiting))
+    print(len(threading._limbo), len(state.claims), len(state.wakeup_locks))
 atexit.register(late)
 """
     stock, patched = python(code % False), python(code % True)
@@ -1233,6 +1233,6 @@ thread.join()
     assert stock.status == patched.status == 0
     assert "ZeroDivisionError: in the thread" in patched.err
     # our run() is one frame more: a line, on 3.x with its source, and from 3.11 on with its marks
-    lines = [line for line in patched.err.splitlines() if "_start.py" not in line]
+    lines = [line for line in patched.err.splitlines() if "_announce.py" not in line]
     assert [line for line in stock.err.splitlines() if "Error" in line] == [line for line in lines if "Error" in line]
     assert len(patched.err.splitlines()) - len(stock.err.splitlines()) <= 3

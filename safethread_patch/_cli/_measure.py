@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 import threading
-import time
 
 import safethread_patch
+from safethread_patch._cli._process import clock
 from safethread_patch._cli._shared import median
 
 #: Starts in one sample.
@@ -29,8 +29,6 @@ TURNS = 8
 
 #: Seconds that one round may take before it is taken for a hang.
 DEADLINE = 60
-
-clock = getattr(time, "perf_counter", time.time)
 
 
 class SafeThread(threading.Thread):
@@ -110,7 +108,7 @@ def wait(rounds):
     """How often start() waits at all, and the seconds of each wait."""
     from safethread_patch import _start, _threads
 
-    waits, original = [], _start._wait_until_registered
+    waits, original = [], _start.wait_until_registered
 
     def timed(thread):
         if _threads.is_in_limbo(thread):
@@ -118,7 +116,7 @@ def wait(rounds):
             original(thread)
             waits.append(clock() - begin)
 
-    _start._wait_until_registered = timed  # before install(), which copies it
+    _start.wait_until_registered = timed  # before install(), which copies it
     safethread_patch.install()
     for _ in range(rounds):
         still_here()

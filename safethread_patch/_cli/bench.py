@@ -4,15 +4,14 @@ from __future__ import division
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 
 import safethread_patch
 from safethread_patch import _facts
-from safethread_patch._cli import enable
-from safethread_patch._cli._measure import DEADLINE, clock, ordered
-from safethread_patch._cli._shared import Progress, add_options, median, run_child, search_path
+from safethread_patch._cli import _process, enable
+from safethread_patch._cli._measure import DEADLINE, ordered
+from safethread_patch._cli._shared import Progress, add_options, median
 
 #: Rounds of each measurement, unless asked otherwise.
 ROUNDS = 31
@@ -71,7 +70,7 @@ def run(options):
 
 
 def _measure(what, *args):
-    lines, end = run_child("safethread_patch._cli._measure", [what] + [str(arg) for arg in args], DEADLINE)
+    lines, end = _process.run_main("safethread_patch._cli._measure", [what] + [str(arg) for arg in args], DEADLINE)
     if end is not None:
         raise _Failed("measuring %s on %s, a child process %s" % (what, sys.executable, end))
     return json.loads(lines[-1])
@@ -142,19 +141,15 @@ def _start(program, switch, folder):
     """Return the seconds of a start that looks for start-up files in ``folder``/enabled, or in ``folder``/empty."""
     site_folder = os.path.join(folder, "empty" if switch is None else "enabled")
     code = "import site, sys; sys.path[:] = sys.argv[2:]; site.addsitedir(sys.argv[1]); " + program
-    env = dict(os.environ, SAFETHREAD_PATCH=switch or "0")
-    env.pop("PYTHONPATH", None)  # it is in sys.path, but for the sitecustomize of run
-    if hasattr(sys, "pycache_prefix"):  # to compile at every start is not what is measured
-        env.pop("PYTHONDONTWRITEBYTECODE", None)
-        env["PYTHONPYCACHEPREFIX"] = os.path.join(folder, "cache")
-    begin = clock()
-    with open(os.devnull, "r+") as null:
-        command = [sys.executable, "-c", code, site_folder] + search_path()
-        status = subprocess.call(command, env=env, stdin=null, stdout=null, stderr=null)
-    seconds = clock() - begin
-    if status:
-        raise _Failed("starting %s, it ended with status %d" % (sys.executable, status))
-    return seconds
+    # no PYTHONPATH: the child has our sys.path, but not the sitecustomize of run
+    env = {"SAFETHREAD_PATCH": switch or "0", "PYTHONPATH": None}
+    if hasattr(sys, "pycache_prefix"):  # compiling at each start is not what is measured
+        env.update(PYTHONDONTWRITEBYTECODE=None, PYTHONPYCACHEPREFIX=os.path.join(folder, "cache"))
+    command = [sys.executable, "-c", code, site_folder] + _process.search_path()
+    ended = _process.run(command, DEADLINE, env=env)
+    if ended.status != 0:
+        raise _Failed("starting %s, it ended with status %s" % (sys.executable, ended.status))
+    return ended.seconds
 
 
 # What is printed

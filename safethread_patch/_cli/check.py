@@ -4,7 +4,8 @@ import sys
 
 import safethread_patch
 from safethread_patch import _facts
-from safethread_patch._cli._shared import Progress, add_options, run_child
+from safethread_patch._cli._process import run_main
+from safethread_patch._cli._shared import Progress, add_options
 from safethread_patch._defects._run import BROKEN, CANNOT, CLEAN, DEADLINE, HIT
 
 #: Rounds of a trial, unless asked otherwise.
@@ -51,7 +52,7 @@ def _try(defect_id, mode, rounds):
     """Return ``hits`` and ``rounds``, and where there is more to say a ``note``."""
     hits, done, notes = 0, 0, []
     for _ in range(RESTARTS):
-        lines, end = run_child("safethread_patch._defects._run", [defect_id, mode, str(rounds - done)], DEADLINE)
+        lines, end = run_main("safethread_patch._defects._run", [defect_id, mode, str(rounds - done)], DEADLINE)
         words = []
         for line in lines:
             word, _, text = line.partition(" ")

@@ -7,6 +7,7 @@ import time
 
 from safethread_patch import _facts, _threads
 from safethread_patch._defects import CannotTry
+from safethread_patch._state import state
 
 #: Seconds after which something that should have happened long ago is taken for a hang.
 DEADLINE = 10
@@ -103,7 +104,7 @@ class HeldRegistration(object):
 
         def release():
             try:
-                wait_for(lambda: returned.is_set() or _threads.starts.waiting, "start() returns or waits")
+                wait_for(lambda: returned.is_set() or state.wakeup_locks, "start() returns or waits")
             finally:
                 self.release()
 

@@ -1,6 +1,7 @@
 """Two threads start one Thread at once: between start()'s check and its effect is room for both."""
 from safethread_patch import _threads
 from safethread_patch._defects._hold import DEADLINE, StandIn, start_in_background, wait_for, witnessed
+from safethread_patch._state import state
 
 
 def trial():
@@ -11,7 +12,7 @@ def trial():
         ident = _threads.low_level.get_ident()
         if ident == thread.ident:
             # the new thread, about to register: a start() that fails takes it out of limbo meanwhile
-            wait_for(lambda: all(outcomes) or _threads.starts.waiting, "both start() have returned")
+            wait_for(lambda: all(outcomes) or state.wakeup_locks, "both start() have returned")
         elif ident in starters and ident not in arrived:
             # a starter that has passed start()'s check: the other may do so too, or has been refused
             arrived.add(ident)
