@@ -1,11 +1,11 @@
-"""threading.Thread tells the truth: when start() returns, and in a forked child.
+"""A patch of threading.Thread: registered when start() returns, and either stopped or never started in a forked child.
 
 >>> import safethread_patch
 >>> safethread_patch.install()
 True
 """
-# Only what is called is imported: a pytest plugin of this package is imported in every test run, before
-# coverage starts, and Python 2.7 knows no __getattr__ of modules.
+# Nothing is imported before it is called: each pytest run imports this package for its plugin, before coverage starts. And
+# Python 2.7 has no __getattr__ of modules.
 
 __version__ = "1.0.0"
 
@@ -28,7 +28,7 @@ class UnsupportedInterpreter(RuntimeError):
 
 
 class SafeThreadWarning(UserWarning):
-    """The patch could not be taken out in full, because somebody patched over it.
+    """The patch could not be taken out in full, because another tool patched over it.
 
     .. versionadded:: 1.0
     """
@@ -37,17 +37,17 @@ class SafeThreadWarning(UserWarning):
 def install():
     """Patch ``threading.Thread`` for the whole process.
 
-    From then on ``Thread.start`` returns once the new thread is registered, one of two concurrent starts
-    of one Thread gets RuntimeError, and in a forked child every Thread tells the truth about itself.
-    Threads that run already, subclasses and third-party libraries are covered. May be called at any time,
-    from any thread, also again; best early, once, by the application.
+    From then on ``Thread.start`` returns once the new thread is registered. Of two threads that start one
+    Thread at the same time, one gets RuntimeError. In a forked child, every Thread but the current one is
+    either stopped or never started. Running threads, subclasses and third-party libraries are covered. May be
+    called at any time, from any thread, and more than once. It is best called early, by the application.
 
     Returns True if this call patched, False if the patch was installed already.
 
     Raises :exc:`UnsupportedInterpreter` if ``threading`` lacks what the patch needs, and ImportError if
     wrapt is missing; nothing is changed then.
 
-    The wait in start() is A. Jesse Jiryu Davis's SafeThread ("Dawn of the Thread", 2013).
+    The wait in start() comes from A. Jesse Jiryu Davis's SafeThread ("Dawn of the Thread", 2013).
 
     .. versionadded:: 1.0
     """
@@ -59,11 +59,11 @@ def install():
 def uninstall():
     """Take the patch out: ``Thread.start`` and ``Thread.run`` are the very same functions as before.
 
-    Where somebody patched over ours, theirs is left alone and ours becomes an inert pass-through; call
-    again when theirs is gone.
+    A patch that another tool has put on top is left alone. This one then becomes an inert pass-through under
+    it; call uninstall() again when the other one is undone.
 
-    Returns True if everything was put back; False if the patch is not installed, or if a later patch is
-    in the way: then a :exc:`SafeThreadWarning` names it.
+    Returns True if everything was put back. Returns False if the patch is not installed, or if a later patch
+    is in the way, which a :exc:`SafeThreadWarning` names.
 
     .. versionadded:: 1.0
     """
@@ -73,7 +73,7 @@ def uninstall():
 
 
 def is_installed():
-    """Return True between install() and uninstall().
+    """Return True if the patch is installed.
 
     .. versionadded:: 1.0
     """
@@ -83,10 +83,10 @@ def is_installed():
 
 
 def installed():
-    """Return a context manager with the patch installed inside.
+    """Return a context manager that installs the patch, and uninstalls it at the end.
 
-    Contexts nest, also across threads: the last one to end uninstalls, and only if the first one
-    installed. Raises what install() raises.
+    Contexts nest, also across threads: the last one to end uninstalls, if the first one has installed.
+    Raises what install() raises.
 
     .. versionadded:: 1.0
     """
@@ -96,14 +96,15 @@ def installed():
 
 
 def status():
-    """Return a dict that says how things stand in this process.
+    """Return a dict about the patch in this process.
 
-    ``interpreter``: its version, implementation, platform and executable.
-    ``installed``: whether the patch is.
-    ``fork``: where a child is repaired, ``"os.register_at_fork"`` or ``"threading._after_fork"``; None
-    where there is no ``os.fork``, and only the start side is at work.
+    ``interpreter``: a dict of version, implementation, platform and executable.
+    ``installed``: whether the patch is installed.
+    ``fork``: what repairs a child, ``"os.register_at_fork"`` or ``"threading._after_fork"``; None where there
+    is no ``os.fork``, and only start() is patched.
     ``defects``: the ids of the defects that this interpreter has without the patch.
-    ``others``: for each of ``Thread.start`` and ``Thread.run`` that somebody else has patched too, by whom.
+    ``others``: a dict of ``"Thread.start"`` and ``"Thread.run"``, as far as another tool has patched them, and
+    the name of its function.
 
     .. versionadded:: 1.0
     """

@@ -1,5 +1,5 @@
 """The new thread's side of a start: run() wakes the starter, if the starter waits."""
-from safethread_patch._state import call_original, state
+from safethread_patch._state import call_original, state, wake
 
 
 def run(self):
@@ -15,11 +15,3 @@ def announce(thread):
     lock = state.wakeup_locks.get(id(thread))
     if lock is not None and lock.locked():
         wake(lock)
-
-
-def wake(lock):
-    """Release a wakeup lock, unless another thread has done so."""
-    try:
-        lock.release()
-    except Exception:
-        pass

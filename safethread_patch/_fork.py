@@ -25,13 +25,13 @@ def before():
     """
     if not state.is_active:
         return
-    if CHILD_STOPS_UNSTARTED:  # not only in the child, where an at-fork hook older than ours may start a thread
+    if CHILD_STOPS_UNSTARTED:  # not only in the child, where an at-fork hook older than the patch's may start a thread
         state.has_forked = True
     if threading._limbo or state.limbo_notes:
         ident, pid = _threads.low_level.get_ident(), os.getpid()
         noted = [weakref.ref(thread) for thread in _threads.values_of(threading._limbo)]
         if ident in state.limbo_notes and state.limbo_notes[ident][0] != pid:
-            # this is a child that is not repaired yet: an at-fork hook older than ours forks, and limbo is cleared
+            # this is a child that is not repaired yet: an at-fork hook older than the patch's forks, and limbo is cleared
             noted += state.limbo_notes[ident][1]
         if noted:
             state.limbo_notes[ident] = pid, noted
@@ -80,7 +80,7 @@ def repair_starts(suspects):
     """
     enter_process()
     copied = take_copied_starts()
-    # the current thread, and what at-fork hooks older than ours have started
+    # the current thread, and what at-fork hooks older than the patch's have started
     alive = _threads.values_of(threading._active)
     for thread in copied + suspects:
         if thread is not None and not any(other is thread for other in alive):
@@ -94,7 +94,7 @@ def take_copied_starts():
         copied = _threads.values_of(state.claimed_threads)
         state.claims, state.wakeup_locks, state.claimed_threads = {}, {}, {}
         return copied
-    # the other claims are of threads that an at-fork hook older than ours has started
+    # the other claims are of threads that an at-fork hook older than the patch's has started
     copied = [claim[0] for claim in _threads.values_of(state.claims) if is_copied(claim)]
     for thread in copied:
         forget_start(thread)

@@ -161,12 +161,12 @@ def _warn(in_the_way):
 def _others():
     others = {}
     for name in ("start", "run"):
-        found = vars(_owner(name))[name]
+        function = vars(_owner(name))[name]
         for entry in reversed(_entries):
-            if found is entry.replacement:  # not ==: a wrapt wrapper equals what it wraps
-                found = entry.original
-        if not _ledger.is_stock(found):
-            others["Thread." + name] = _describe(found)
+            if function is entry.replacement:  # not ==: a wrapt wrapper equals what it wraps
+                function = entry.original
+        if not _ledger.is_stock(function):
+            others["Thread." + name] = _describe(function)
     return others
 
 

@@ -60,7 +60,7 @@ def put(entries, owner, name, template):
     functools.update_wrapper(replacement, original, assigned=assigned)
     # the entry first: a child that is forked between the two lines can take out what it has
     entries.append(Entry(owner, name, original, replacement, name not in vars(owner)))
-    _wrap_object(owner, name, lambda found: replacement)
+    _wrap_object(owner, name, lambda wrapped: replacement)
 
 
 def _call_bound(original, thread, *args):

@@ -14,8 +14,8 @@ import time
 from functools import partial
 
 from safethread_patch import _announce
-from safethread_patch._announce import announce, wake
-from safethread_patch._state import call_original, state
+from safethread_patch._announce import announce
+from safethread_patch._state import call_original, state, wake
 from safethread_patch._threads import low_level
 
 _EVENT = type(threading.Event())

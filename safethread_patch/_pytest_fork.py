@@ -1,4 +1,4 @@
-"""What the fixture ``safethread_fork`` gives: a function's outcome in a forked child, with a deadline."""
+"""The fixture ``safethread_fork``: the outcome of a function in a forked child, with a deadline."""
 from __future__ import absolute_import, division
 
 import errno
@@ -14,7 +14,7 @@ import threading
 import traceback
 import warnings
 
-# bound here: a test may have replaced what it finds in the modules
+# bound here: a test may replace the attributes of the modules
 from os import _exit, devnull, getpid
 from time import sleep
 
@@ -33,10 +33,10 @@ try:
 except ImportError:  # Windows
     resource = None
 
-#: Seconds between two looks at the child: counted, for a test may have frozen the clocks.
+#: Seconds between two looks at the child. They are counted, because a test may have frozen the clocks.
 PAUSE = 0.005
 
-#: Seconds that a child gets to dump its stacks.
+#: Seconds that a child has to dump its stacks.
 GRACE = 2
 
 
@@ -54,8 +54,8 @@ class Outcome(object):
 
 
 def fork(*args, **kwargs):
-    # no signature: function is free to have an argument that is called function, and Python 2 has no
-    # keyword-only ones
+    # No signature: the function may have an argument that is called function, and Python 2 has no keyword-only
+    # arguments.
     timeout = kwargs.pop("timeout", 30)
     if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real) or not timeout > 0:
         raise ValueError("safethread_fork: timeout=%r: give a number of seconds above 0" % (timeout,))
@@ -64,12 +64,12 @@ def fork(*args, **kwargs):
     if _os_fork is None or not hasattr(os, "fork"):
         pytest.skip("safethread_fork: no os.fork on %s" % sys.platform)
     parent = getpid()
-    # files, not pipes: large output does not block, and what the child leaves behind keeps nobody waiting
+    # files, not pipes: large output does not block, and a process that the child leaves behind keeps nobody waiting
     folder = tempfile.mkdtemp()
     child = None
     try:
         with warnings.catch_warnings():
-            # 3.12+: that this process has threads is what is to be tested
+            # 3.12+ warns of a fork in a process with threads, which is what the test is about
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = _os_fork()
         if not pid:
@@ -84,9 +84,9 @@ def fork(*args, **kwargs):
         outcome.timed_out = timed_out
         return outcome
     finally:
-        if getpid() != parent:  # a signal's handler has raised before the child was at its own guard
+        if getpid() != parent:  # a signal handler has raised in the child before it entered its own try statement
             _exit(1)
-        if child is not None:  # Ctrl-C, or the test's own deadline, has ended the wait
+        if child is not None:  # Ctrl-C, or a deadline of the test's own, may have ended the wait
             child.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -98,11 +98,11 @@ class _Child(object):
     def __init__(self, pid):
         self._pid = pid
         self._ended = False
-        #: As os.waitpid() gives it; None if somebody else has asked first, or SIGCHLD is ignored.
+        #: As os.waitpid() returns it; None if other code has called that first, or if SIGCHLD is ignored.
         self.status = None
 
     def wait(self, seconds):
-        """Return whether the child has ended; wait for it, but not longer than that."""
+        """Wait until the child has ended, for ``seconds`` at most; return whether it has."""
         waited = 0
         while not self._has_ended(os.WNOHANG):
             if waited >= seconds:
@@ -132,10 +132,10 @@ class _Child(object):
             pass
 
     def kill(self):
-        """End the child, if it has not ended, and whom it leaves behind in its process group."""
+        """Kill the child, if it has not ended, and what it leaves behind in its process group."""
         try:
             os.killpg(self._pid, signal.SIGKILL)
-        except EnvironmentError:  # nobody there
+        except EnvironmentError:  # the group is empty
             pass
         if not self._ended:
             self.signal(signal.SIGKILL)  # it has left its group
@@ -150,19 +150,19 @@ def _outcome(function, child, folder):
     elif child.status is not None:
         outcome.exitcode = os.WEXITSTATUS(child.status)
     report = _read(folder, "report")
-    if not report:  # it was killed, or left by os._exit
+    if not report:  # the child was killed, or ended with os._exit
         return outcome
     try:
-        found = pickle.loads(report)
+        told = pickle.loads(report)
     except Exception as error:
         raise RuntimeError("safethread_fork: the report of the child cannot be read: %s. The disk may be full" % _text(error))
     if child.status is None:
-        outcome.exitcode = found["exitcode"]
-    outcome.traceback, outcome.threads = found["traceback"], found["threads"]
-    why, what = found["why"], found["what"]
-    if found["value"] is not None:
+        outcome.exitcode = told["exitcode"]
+    outcome.traceback, outcome.threads = told["traceback"], told["threads"]
+    why, what = told["why"], told["what"]
+    if told["value"] is not None:
         try:
-            outcome.value = pickle.loads(found["value"])
+            outcome.value = pickle.loads(told["value"])
         except (Exception, SystemExit) as error:
             why, what = _text(error), "which the test cannot unpickle"
     if why is not None:
@@ -171,9 +171,9 @@ def _outcome(function, child, folder):
             "safethread_fork: %s() returned a value that cannot be pickled, %s: %s. Return plain types, for the value "
             "has to get from the child to the test" % (name, what, why)
         )
-    if found["error"] is not None:
-        error = _loaded_error(found["exception"]) if found["exception"] is not None else None
-        outcome.exception = error if error is not None else RuntimeError(found["error"])
+    if told["error"] is not None:
+        error = _loaded_error(told["exception"]) if told["exception"] is not None else None
+        outcome.exception = error if error is not None else RuntimeError(told["error"])
     return outcome
 
 
@@ -201,16 +201,16 @@ def _be_the_child(function, args, kwargs, folder, timeout):
     try:
         streams = _redirect(folder)
         _limit(timeout)
-        found = _call(function, args, kwargs)
-        code = found["exitcode"]
-        if getpid() == pid:  # and not a child of the child, in which the function has returned, too
-            # not earlier: the function may close all descriptors that it finds
+        report = _call(function, args, kwargs)
+        code = report["exitcode"]
+        if getpid() == pid:  # not in a child of the child, in which the function has returned as well
+            # opened after the call: the function may close all descriptors
             with open(os.path.join(folder, "report"), "wb") as file:
-                file.write(pickle.dumps(found))
+                file.write(pickle.dumps(report))
         for stream in (sys.stdout, sys.stderr) + streams:
             try:
                 stream.flush()
-            except Exception:  # the function has closed it, or put something else there
+            except Exception:  # the function has closed or replaced it
                 pass
     except BaseException:
         code = 1
@@ -222,7 +222,7 @@ def _be_the_child(function, args, kwargs, folder, timeout):
 def _redirect(folder):
     os.setpgid(0, 0)
     names = [os.path.join(folder, name) for name in ("out", "err")]
-    # O_APPEND: what the child itself starts writes there, too
+    # O_APPEND: the processes that the child starts write there as well
     write = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     for number, (name, flags) in enumerate([(devnull, os.O_RDONLY), (names[0], write), (names[1], write)]):
         descriptor = os.open(name, flags, 0o600)
@@ -248,39 +248,39 @@ def _limit(timeout):
         faulthandler.enable(file=sys.stderr)
     if resource is not None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    # the end also if the parent does not live to see the deadline
+    # ends the child if the parent does not live to see the deadline
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(int(min(timeout + GRACE + 10, 10**8)))
 
 
 def _call(function, args, kwargs):
-    """Call ``function``; return what the parent is to know."""
-    found = dict.fromkeys(["value", "why", "what", "exception", "error", "traceback"])
-    found["exitcode"] = 0
+    """Call ``function``; return the report for the parent."""
+    report = dict.fromkeys(["value", "why", "what", "exception", "error", "traceback"])
+    report["exitcode"] = 0
     value = None
     try:
         value = function(*args, **kwargs)
     except BaseException as error:
-        found["exitcode"] = _exit_status(error) if isinstance(error, SystemExit) else 1
-        found["traceback"] = _as_text(traceback.format_exc())
-        found["error"] = "%s: %s" % (type(error).__name__, _text(error, with_type=False))
+        report["exitcode"] = _exit_status(error) if isinstance(error, SystemExit) else 1
+        report["traceback"] = _as_text(traceback.format_exc())
+        report["error"] = "%s: %s" % (type(error).__name__, _text(error, with_type=False))
         try:
-            found["exception"] = pickle.dumps(error)
-        except BaseException:  # the text has to do, as where it cannot be unpickled
+            report["exception"] = pickle.dumps(error)
+        except BaseException:  # the parent has the text
             pass
     if value is not None:
         try:
-            found["value"] = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+            report["value"] = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         except BaseException as error:
-            found["why"], found["what"] = _text(error), _text(value, repr, with_type=False)
-    found["threads"] = [name for name in map(_name_if_alive, threading.enumerate()) if name is not None]
-    return found
+            report["why"], report["what"] = _text(error), _text(value, repr, with_type=False)
+    report["threads"] = [name for name in map(_name_if_alive, threading.enumerate()) if name is not None]
+    return report
 
 
 def _name_if_alive(thread):
     try:
         return str(thread.name) if thread.is_alive() else None
-    except Exception:  # a subclass's own
+    except Exception:  # of a method of a subclass
         return "<%s>" % type(thread).__name__
 
 
@@ -292,7 +292,7 @@ def _exit_status(error):
 
 
 def _text(thing, describe=str, with_type=True):
-    """Return text for ``thing``, whatever its methods do."""
+    """Return a text for ``thing``, even if its methods raise."""
     for function in (describe, repr):
         try:
             text = _as_text(function(thing))

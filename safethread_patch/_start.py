@@ -6,9 +6,8 @@ import threading
 import time
 
 from safethread_patch import _facts, _fork, _threads
-from safethread_patch._announce import wake
 from safethread_patch._facts import FREE_THREADED, PY2
-from safethread_patch._state import call_original, state
+from safethread_patch._state import call_original, state, wake
 from safethread_patch._threads import low_level
 
 if PY2:
@@ -24,7 +23,7 @@ def start(self):
     if not state.is_active:
         return call_original(self)
     if FREE_THREADED and state.limbo_lock is not threading._active_limbo_lock:
-        # This is a forked child, and an at-fork hook older than ours starts a thread. The tables may be locked by a
+        # This is a forked child, and an at-fork hook older than the patch's starts a thread. The tables may be locked by a
         # thread that exists in the parent only.
         _fork.after_in_child()
     key = id(self)
@@ -64,7 +63,7 @@ def _take_claim(key, claim):
             return  # the other start has just ended, and the stock start() sees how
         _, other_ident, _ = other_claim
         if _fork.is_to_be_repaired() and _fork.is_copied(other_claim):
-            # the other starter exists in the parent only, and an at-fork hook older than ours starts the thread anew
+            # the other starter exists in the parent only, and an at-fork hook older than the patch's starts the thread anew
             _fork.forget_start(thread)
             _threads.repair(thread)
         elif threading._active.get(ident) is thread:

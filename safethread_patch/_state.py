@@ -80,3 +80,11 @@ def call_original(*args):
     Raises RuntimeError, because a template is never called itself.
     """
     raise RuntimeError("call_original() was called in a template: only what _ledger.put() puts in place has an original")
+
+
+def wake(lock):
+    """Release a wakeup lock, unless another thread has done so."""
+    try:
+        lock.release()
+    except Exception:
+        pass

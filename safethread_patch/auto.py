@@ -1,6 +1,6 @@
-"""Importing this module installs the patch, unless the environment switches it off; it never raises.
+"""Importing this module installs the patch, unless the environment switches it off. It never raises.
 
-For a ``sitecustomize.py`` of your own, uWSGI's ``import=``, and frozen programs. What goes wrong is said in
+For a ``sitecustomize.py`` of your own, for uWSGI's ``import=``, and for frozen programs. An error is reported in
 one line on stderr. ``SAFETHREAD_PATCH=0``, ``off``, ``no`` or ``false`` switches it off.
 
 .. versionadded:: 1.0

@@ -1,8 +1,8 @@
 """The pytest plugin: inert until an option, the ini file, a marker or a fixture asks for the patch.
 
-``--safethread``, ini ``safethread = true``: patched for the whole session. ``@pytest.mark.safethread``,
-``@pytest.mark.safethread(False)``: this test with, this one without. Marker beats option beats ini.
-Fixtures: :func:`safethread` and :func:`safethread_fork`.
+``--safethread`` or ini ``safethread = true`` patches for the whole session; ``@pytest.mark.safethread`` or
+``@pytest.mark.safethread(False)`` runs one test with the patch, or without. The marker overrides the option, the
+option overrides the ini file. Fixtures: :func:`safethread` and :func:`safethread_fork`.
 
 .. versionadded:: 1.0
 """
@@ -18,26 +18,26 @@ from safethread_patch._pytest_fork import Outcome  # noqa: F401  for annotations
 
 
 def pytest_addoption(parser):
-    group = parser.getgroup("safethread_patch", "threading.Thread that tells the truth")
+    group = parser.getgroup("safethread_patch", "threading.Thread, patched")
     group.addoption(
         "--safethread", action="store_true", default=None, help="patch threading.Thread for the whole session"
     )
     group.addoption(
-        "--no-safethread", action="store_false", dest="safethread", help="do not, whatever the ini file says"
+        "--no-safethread", action="store_false", dest="safethread", help="do not patch, whatever the ini file says"
     )
     parser.addini("safethread", "patch threading.Thread for the whole session", type="bool", default=False)
 
 
 def pytest_configure(config):
     config.addinivalue_line(
-        "markers", "safethread(on=True): run this test with threading.Thread patched by safethread_patch, or without"
+        "markers", "safethread(on=True): run this test with threading.Thread patched by safethread_patch, or without the patch"
     )
     if _is_asked_for(config):
-        found = safethread_patch.is_installed()
+        was_installed = safethread_patch.is_installed()
         why = _switch(True)
         if why:
             raise pytest.UsageError(why)
-        config.add_cleanup(lambda: _switch(found))
+        config.add_cleanup(lambda: _switch(was_installed))
 
 
 def pytest_report_header(config):
@@ -48,7 +48,7 @@ def pytest_report_header(config):
 
 def pytest_collection_modifyitems(config, items):
     wrong = [text for _, text in map(_marked, items) if text]
-    if wrong and not hasattr(config, "workerinput"):  # xdist takes an error in a worker for a crash
+    if wrong and not hasattr(config, "workerinput"):  # xdist reports an error in a worker as a crash
         raise pytest.UsageError("\n".join(wrong))
 
 
@@ -61,19 +61,19 @@ def pytest_runtest_protocol(item):
     if wanted is None and not has_fixture:
         yield
         return
-    found = safethread_patch.is_installed()
+    was_installed = safethread_patch.is_installed()
     if wanted is not None:
         item._safethread_error = wrong or _switch(wanted)
     try:
         yield
     finally:
-        # also what monkeypatch has put back after our fixture was over
-        _switch(found)
+        # also after monkeypatch has put something back when the fixture was over
+        _switch(was_installed)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    error = getattr(item, "_safethread_error", None)  # none where another plugin runs its own protocol
+    error = getattr(item, "_safethread_error", None)  # not set where another plugin runs a protocol of its own
     if error:
         pytest.fail(error, pytrace=False)
 
@@ -84,7 +84,7 @@ def _is_asked_for(config):
 
 
 def _marked(item):
-    """Return what the closest marker says, True or False, and in words what is wrong with it; or None."""
+    """Return what the closest marker says, True, False or None, and what is wrong with it, a text or None."""
     marker = item.get_closest_marker("safethread")
     if marker is None:
         return None, None
@@ -96,14 +96,14 @@ def _marked(item):
 
 
 def _switch(on):
-    """Install or uninstall; return in words why the patch cannot be installed, or None."""
+    """Install or uninstall; return why the patch cannot be installed, a text or None."""
     if on:
         try:
             safethread_patch.install()
         except (safethread_patch.UnsupportedInterpreter, ImportError) as error:
             return "safethread_patch: %s" % error
     else:
-        with warnings.catch_warnings():  # what a later patch keeps in place is switched off all the same
+        with warnings.catch_warnings():  # under a later patch it stays in place, as a pass-through
             warnings.simplefilter("ignore", safethread_patch.SafeThreadWarning)
             safethread_patch.uninstall()
     return None
@@ -111,37 +111,36 @@ def _switch(on):
 
 @pytest.fixture
 def safethread():
-    """``threading.Thread`` is patched during this test; gives the module :mod:`safethread_patch`.
+    """Patch ``threading.Thread`` during this test; the value is the module :mod:`safethread_patch`.
 
-    Afterwards ``Thread.start`` and ``Thread.run`` are the objects that they were before. Also where a marker
-    says otherwise: the fixture is nearer to the test.
+    Afterwards ``Thread.start`` and ``Thread.run`` are the objects that they were before. The fixture overrides the
+    marker.
 
     .. versionadded:: 1.0
     """
-    found = safethread_patch.is_installed()
+    was_installed = safethread_patch.is_installed()
     why = _switch(True)
     if why:
         pytest.fail(why, pytrace=False)
     yield safethread_patch
-    _switch(found)
+    _switch(was_installed)
 
 
 @pytest.fixture
 def safethread_fork():
     """A function ``fork(function, *args, timeout=30, **kwargs)`` that calls ``function`` in a forked child.
 
-    It waits at most ``timeout`` seconds, then dumps the child's stacks to its stderr (where faulthandler is)
-    and kills it, and returns:
+    It waits for the child for at most ``timeout`` seconds, then dumps the child's stacks to its stderr (where
+    faulthandler exists) and kills it. It returns an object with these attributes:
 
-    ``value``: what ``function`` returned, None if it did not; ``exception`` and ``traceback`` (text): what it
-    raised; ``exitcode``: 0, 1 after an exception, or what it gave to sys.exit or os._exit; None if the child was
-    killed, by ``signal``; ``timed_out``; ``stdout`` and ``stderr`` (text); ``threads``: the names of the threads
+    ``value``: what ``function`` returned, or None; ``exception`` and ``traceback`` (text): what it raised;
+    ``exitcode``: 0, 1 after an exception, or the argument of sys.exit or os._exit; None if the child was killed;
+    ``signal``: what killed it; ``timed_out``; ``stdout`` and ``stderr`` (text); ``threads``: the names of the threads
     that were alive at the end.
 
-    The child leaves by ``os._exit``: nothing of pytest, no atexit hook and no fixture's teardown runs in it. It
-    leads a process group, in which nobody survives it. An exception that cannot be pickled comes as a
-    RuntimeError that names it. Raises TypeError if the value cannot be pickled. Without ``os.fork`` the test is
-    skipped.
+    The child ends with ``os._exit``: nothing of pytest, no atexit hook and no fixture's teardown runs in it. It leads a
+    process group, which is killed when it has ended. An exception that cannot be pickled is replaced by a RuntimeError
+    that names it. Raises TypeError if the value cannot be pickled. Skips the test without ``os.fork``.
 
     .. versionadded:: 1.0
     """

@@ -1,1 +1,1 @@
-"""A folder for PYTHONPATH, and what loads the patch from there."""
+"""The folder that ``run`` puts on PYTHONPATH, and the helper that loads the patch."""

@@ -1,32 +1,32 @@
 """Loads safethread_patch at start-up, in every process: patches threading.Thread when threading is imported.
 
 ``safethread-patch enable`` copies this file into the environment, ``safethread-patch disable`` removes it.
-It needs the standard library alone, and stays silent when safethread_patch or wrapt is gone.
+It needs the standard library only, and is silent when safethread_patch or wrapt has been uninstalled.
 """
 import os
 import sys
 
-#: By which way this process loads the patch: "run", "enable" or "auto". None until load().
+#: The way in: "run", "enable" or "auto". None until load() is called.
 way = None
 
-#: Whether the patch waits for a module that is being imported.
-_waits = False
+#: Whether the patch is to be installed when a module has been imported that is being imported now.
+_is_waiting = False
 
 
 def load(by="enable"):
-    """Patch threading.Thread, or see to it that this happens when threading is first imported; never raise.
+    """Patch threading.Thread, now or when threading is first imported. Never raises.
 
     Nothing happens where the environment has SAFETHREAD_PATCH=0, off, no or false.
     """
     global way
     try:
-        if way is not None:  # some versions of site read the files of a venv twice
+        if way is not None:  # some versions of site read the start-up files of a venv twice
             return
         way = by
         if is_off():
             _debug("SAFETHREAD_PATCH=%s: nothing is loaded" % os.environ["SAFETHREAD_PATCH"])
             return
-        # It stays: threading may be imported anew. And who imports now may be in the middle of the list.
+        # The finder stays, because threading may be imported anew. A new list, because an import may iterate over this one.
         sys.meta_path = [_Finder()] + sys.meta_path
         _patch()
     except Exception:
@@ -34,20 +34,20 @@ def load(by="enable"):
 
 
 def is_off():
-    """Tell whether the environment switches every automatic way off."""
+    """Tell whether the environment switches off automatic loading."""
     return os.environ.get("SAFETHREAD_PATCH", "").strip().lower() in ("0", "off", "no", "false")
 
 
 def _patch():
-    global _waits
+    global _is_waiting
     try:
-        if "threading" not in sys.modules:  # or its import has failed
+        if "threading" not in sys.modules:  # not imported yet, or its import has failed
             return
         if not getattr(sys.modules.get("_thread"), "_is_main_interpreter", lambda: True)():
             _debug("not loaded: in a subinterpreter")  # where wrapt's extension may crash 3.12
             return
-        _waits = _is_to_wait()
-        if _waits:
+        _is_waiting = _has_to_wait()
+        if _is_waiting:
             return
         if _can_import("safethread_patch") and _can_import("wrapt"):
             sys.modules["safethread_patch"].install()
@@ -57,8 +57,8 @@ def _patch():
 
 
 def _can_import(name):
-    # Within the package: it may be found nowhere else, in another interpreter. But not wrapt: what lies beside
-    # the package may be for another version of Python.
+    # If this is the module in the package, the package is beside it, and another interpreter may have it nowhere else.
+    # Not so wrapt: a wrapt beside the package may be for another version of Python.
     package, folder = os.path.split(os.path.dirname(os.path.abspath(__file__)))
     root = os.path.dirname(package)
     within = folder == "_bootstrap" and name == os.path.basename(package)
@@ -68,7 +68,7 @@ def _can_import(name):
         __import__(name)
         if getattr(sys.modules[name], "__file__", None) is not None:
             return True
-        del sys.modules[name]  # just a folder of that name
+        del sys.modules[name]  # a folder of that name without a module
     except ImportError as error:
         missing = getattr(error, "name", None) or str(error).split()[-1]
         if missing != name or not str(error).startswith("No module named"):
@@ -80,16 +80,16 @@ def _can_import(name):
     return False
 
 
-# The newest wrapt imports asyncio, and so logging, subprocess and others. It cannot be imported while one of
-# those is being imported itself, and is just at the line that imports threading.
+# The newest wrapt imports asyncio, and with it logging, subprocess and others. It cannot be imported while one of those
+# is being imported and has reached the line that imports threading.
 
 
-def _is_to_wait():
-    """Tell whether a module that wrapt may need is being imported; if so, patch when that is done."""
-    found = False
+def _has_to_wait():
+    """Tell whether a module that wrapt may need is being imported. If so, the patch is installed when that is over."""
+    is_needed = False
     frames = [sys._getframe()]
-    # of other threads, which import as well; but not for nothing, for the frames of subinterpreters are among
-    # them, and with a GIL of their own (3.12+) nobody may touch those
+    # Other threads import as well. Their frames are asked for only if there are any: those of subinterpreters are among
+    # them, and nobody may touch those of one with a GIL of its own (3.12+).
     if getattr(sys.modules.get("_thread"), "_count", int)():
         frames = list(sys._current_frames().values())
     for frame in frames:
@@ -97,12 +97,12 @@ def _is_to_wait():
         while frame is not None:
             if frame.f_code.co_name == "<module>" and _may_be_needed(frame.f_globals):
                 outermost = frame.f_globals.get("__spec__")
-                found = True
+                is_needed = True
             frame = frame.f_back
-        # a LazyLoader's module is not seen to end: then the next import of anything tries again
+        # the end of a LazyLoader's import is not noticed: the next import of anything tries again
         if getattr(outermost, "_initializing", False):
             _patch_when_finished(outermost)
-    return found
+    return is_needed
 
 
 def _may_be_needed(names):
@@ -110,13 +110,13 @@ def _may_be_needed(names):
     try:
         if type(sys).__getattribute__(sys.modules[name], "__dict__") is not names or name == "__main__":
             return False
-    except Exception:  # none of a module that is in sys.modules
+    except Exception:  # not the globals of a module in sys.modules
         return False
     name = name.partition(".")[0]
     if name in ("wrapt", "safethread_patch"):
         return names["__name__"] != "safethread_patch.auto"
-    # site is not done before all start-up files are; and threading is in the middle of it only on Python 2,
-    # which has an old wrapt
+    # site ends after the last start-up file; and threading is in the middle of its import only on Python 2, which has
+    # an old wrapt
     if name in ("site", "sitecustomize", "usercustomize", "threading") or sys.version_info < (3, 4):
         return False
     standard = getattr(sys, "stdlib_module_names", None)  # 3.10+
@@ -137,22 +137,22 @@ def _patch_when_finished(spec):
 
         def __setattr__(self, name, value):
             plain.__setattr__(self, name, value)
-            # the import system does this last, also if the module raises
+            # the last thing that the import system does, also if the module raises
             if name == "_initializing" and not value:
                 self.__class__ = plain
                 parent, _, child = self.name.rpartition(".")
                 if parent in sys.modules and self.name in sys.modules:
-                    setattr(sys.modules[parent], child, sys.modules[self.name])  # as it is about to do itself
+                    setattr(sys.modules[parent], child, sys.modules[self.name])  # as the import system is about to do
                 _patch()
 
     try:
         spec.__class__ = Watched
-    except TypeError:  # another tool's, of another layout
+    except TypeError:  # another tool's class, with another layout
         _say_error()
 
 
 class _Finder(object):
-    """Finds threading as the other finders do, and sees to it that it is patched once it is imported."""
+    """Finds threading as the other finders do, and patches it when it has been imported."""
 
     def __init__(self):
         self._loads = False
@@ -160,11 +160,11 @@ class _Finder(object):
 
     def find_spec(self, name, path=None, target=None):
         if name != "threading":
-            if _waits:
+            if _is_waiting:
                 _patch()
             return None
         thread = sys.modules["_thread"].get_ident()
-        if thread in self._asked_by:  # by one of the others, to which it does the same
+        if thread in self._asked_by:  # by another finder that asks all others, as this one does
             return None
         self._asked_by.append(thread)
         try:
@@ -183,9 +183,9 @@ class _Finder(object):
     def find_module(self, name, path=None):
         if self._loads or "threading" in sys.modules:
             return None
-        # the others import threading, and would be needed in the middle of it
-        ours = name.startswith("safethread_patch._") and not name.endswith("__main__")
-        return self if ours or name in ("threading", "wrapt") else None
+        # the others import threading, and would be needed in the middle of that import
+        is_private = name.startswith("safethread_patch._") and not name.endswith("__main__")
+        return self if is_private or name in ("threading", "wrapt") else None
 
     def load_module(self, name):
         self._loads = True

@@ -1,4 +1,4 @@
-"""What ``safethread-patch run`` puts in front of PYTHONPATH: loads the patch, then the sitecustomize that it hides."""
+"""The sitecustomize that ``safethread-patch run`` puts in front of PYTHONPATH: loads the patch, then the one it hides."""
 import os
 import sys
 
@@ -6,20 +6,20 @@ try:
     import _safethread_patch_autoload
 
     _safethread_patch_autoload.load("run")
-except Exception:  # load() itself raises nothing; what it hides still wants to be loaded
+except Exception:  # load() raises nothing, its import may; the hidden sitecustomize is to be loaded all the same
     if sys.stderr is not None:
         sys.stderr.write("safethread_patch: not loaded: %s\n" % (sys.exc_info()[1],))
 
 
 def _load_hidden():
-    here = os.path.dirname(__file__)  # as it is in sys.path
-    if here not in sys.path:  # another tool's sitecustomize has taken us off the path, and loads us a second time
+    here = os.path.dirname(__file__)  # the entry of sys.path
+    if here not in sys.path:  # another tool's sitecustomize has removed the entry, and imports this module again
         return
     place = sys.path.index(here)
-    ours = sys.modules.pop("sitecustomize")
+    this = sys.modules.pop("sitecustomize")
     sys.path[:] = [entry for entry in sys.path if entry != here]
     try:
-        # site reports what it raises, as it would without us
+        # site reports what it raises, as it does without this module
         __import__("sitecustomize")
     except ImportError:
         error = sys.exc_info()[1]
@@ -27,7 +27,7 @@ def _load_hidden():
             raise
     finally:
         sys.path.insert(place, here)
-        sys.modules.setdefault("sitecustomize", ours)
+        sys.modules.setdefault("sitecustomize", this)
 
 
 _load_hidden()

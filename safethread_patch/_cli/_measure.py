@@ -1,4 +1,4 @@
-"""What ``bench`` measures in a process of its own; main() writes one line of JSON."""
+"""What ``bench`` measures in processes of their own. main() writes the result as one line of JSON."""
 from __future__ import division
 
 import gc
@@ -15,16 +15,16 @@ from safethread_patch._cli._shared import median
 #: Starts in one sample.
 STARTS = 200
 
-#: Starts before it: 3.8 and later adapt themselves to a function while it runs, and install() makes new ones.
+#: Starts before a sample: 3.8 and later optimise a function while it runs, and install() makes new functions.
 WARM_UP = 50
 
 #: Forks in one sample.
 FORKS = 3
 
-#: Threads whose memory is measured at a time.
+#: Threads whose memory is measured together.
 THREADS = 200
 
-#: How often.
+#: How often their memory is measured.
 TURNS = 8
 
 #: Seconds that one round may take before it is taken for a hang.
@@ -32,7 +32,7 @@ DEADLINE = 60
 
 
 class SafeThread(threading.Thread):
-    """The thread of the article of 2013: start() waits for what run() says first."""
+    """The thread of the article of 2013: start() waits for an event that run() sets first."""
 
     def __init__(self, *args, **kwargs):
         threading.Thread.__init__(self, *args, **kwargs)
@@ -49,20 +49,20 @@ class SafeThread(threading.Thread):
 
 def main(what, *args):
     result = {"starts": starts, "wait": wait, "forks": forks, "bare_fork": bare_fork, "memory": memory}[what](*map(int, args))
-    sys.stdout.write("\n%s\n" % json.dumps(result))  # a sitecustomize may have written half a line
+    sys.stdout.write("\n%s\n" % json.dumps(result))  # a sitecustomize may have written a line without its end
     sys.stdout.flush()
     os._exit(0)
 
 
 def ordered(modes, turn):
-    """Return ``modes`` in the order of this turn: each is first and last as often, before and after each other."""
+    """Return ``modes`` in the order of this turn: over the turns, each mode is as often first, last, before and after another."""
     first = turn // 2 % len(modes)
     turned = modes[first:] + modes[:first]
     return turned[::-1] if turn % 2 else turned
 
 
 def still_here():
-    """Tell the parent that this is no hang, and end if it is one and nobody is left who would see."""
+    """Tell the parent that this process does not hang; end it later if it does, and the parent does not live to do so."""
     sys.stdout.write("\n")
     sys.stdout.flush()
     if hasattr(signal, "alarm"):
@@ -70,7 +70,7 @@ def still_here():
 
 
 def pairs(rounds, sample, modes):
-    """Return for each of ``modes`` the samples, one in a round."""
+    """Return a dict of each of ``modes`` and its samples, one for each round."""
     samples = dict((mode, []) for mode in modes)
     for turn in range(rounds + 1):
         still_here()
@@ -80,7 +80,7 @@ def pairs(rounds, sample, modes):
             samples[mode].append(sample(mode))
             if mode == "patched":
                 safethread_patch.uninstall()
-    # not the first one, in which all is new
+    # without the first round, in which everything runs for the first time
     return dict((mode, seconds[1:]) for mode, seconds in samples.items())
 
 
@@ -105,7 +105,7 @@ def starts(rounds):
 
 
 def wait(rounds):
-    """How often start() waits at all, and the seconds of each wait."""
+    """How often start() waits, and the seconds of a wait."""
     from safethread_patch import _start, _threads
 
     waits, original = [], _start.wait_until_registered
@@ -116,7 +116,7 @@ def wait(rounds):
             original(thread)
             waits.append(clock() - begin)
 
-    _start.wait_until_registered = timed  # before install(), which copies it
+    _start.wait_until_registered = timed  # before install(), which copies the globals of start()
     safethread_patch.install()
     for _ in range(rounds):
         still_here()
@@ -128,7 +128,7 @@ def wait(rounds):
 
 
 def fork_and_answer():
-    """Return the seconds from before os.fork() to the child's first own act."""
+    """Return the seconds from the call of os.fork() to the first line that runs in the child."""
     read, write = os.pipe()
     begin = clock()
     pid = os.fork()
@@ -144,10 +144,10 @@ def fork_and_answer():
 
 
 def forks(rounds, count):
-    """Seconds of a fork with ``count`` Threads that were never started; wrapt is there in both."""
+    """Seconds of a fork with ``count`` Threads that were never started; with wrapt imported in stock and patched."""
     with safethread_patch.installed():
         pass
-    threads = [threading.Thread() for _ in range(count)]  # to the end
+    threads = [threading.Thread() for _ in range(count)]  # kept to the end
     first = threading.Thread(target=int)  # 3.6 looks at all of them only once a thread was started
     first.start()
     first.join()
@@ -158,14 +158,14 @@ def forks(rounds, count):
 
 
 def bare_fork(with_wrapt):
-    """Seconds of a fork where nothing is patched, with wrapt imported or without."""
+    """Seconds of a fork without the patch, with wrapt imported or without."""
     if with_wrapt:
         import wrapt  # noqa: F401
     return median([fork_and_answer() for _ in range(10 * FORKS)])
 
 
 def memory(patched):
-    """Bytes for each Thread object, while its thread runs and after the end."""
+    """Bytes for each Thread object, while its thread runs and after its end."""
     try:
         import tracemalloc
     except ImportError:  # before 3.4, and on PyPy
@@ -177,7 +177,7 @@ def memory(patched):
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
-    kept = []  # or a table that is kept by id would find old ids again
+    kept = []  # freed Threads would give their ids to new ones, and a table by id would not grow
 
     def run_all():
         still_here()
@@ -194,7 +194,7 @@ def memory(patched):
         return running / THREADS
 
     tracemalloc.start()
-    run_all()  # for what stays once and for all
+    run_all()  # what stays after the first time is not counted
     before = traced()
     running = [run_all() for _ in range(TURNS)]
     return {"running": median(running), "ended": (traced() - before) / (TURNS * THREADS)}

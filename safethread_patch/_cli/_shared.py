@@ -7,7 +7,7 @@ import sys
 
 
 def positive(text):
-    """Return the whole number from 1 that an argument is; for argparse."""
+    """Return the whole number from 1 on that ``text`` is; the type of an argument, for argparse."""
     try:
         number = int(text)
     except ValueError:
@@ -18,7 +18,7 @@ def positive(text):
 
 
 def add_options(parser, rounds, what):
-    """Add ``--json``, and ``--rounds``: how many of ``what``, by default ``rounds``."""
+    """Add ``--json``, and ``--rounds``: the rounds of each ``what``, by default ``rounds``."""
     parser.add_argument("--json", action="store_true", help="for programs: one JSON object on stdout")
     parser.add_argument(
         "--rounds", type=positive, default=rounds, metavar="N", help="rounds of each %s (%%(default)s)" % what
@@ -32,7 +32,7 @@ def median(values):
 
 
 class Progress(object):
-    """A line on the terminal that says what runs; nothing where the output is piped."""
+    """A line on the terminal that says what runs. Nothing is written where the output is piped."""
 
     def __init__(self, steps):
         self._steps = steps

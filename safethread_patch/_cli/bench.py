@@ -33,7 +33,7 @@ def add_to(commands):
 
 
 class _Failed(Exception):
-    """A measurement did not come to its end."""
+    """A measurement has failed."""
 
 
 def run(options):
@@ -77,7 +77,7 @@ def _measure(what, *args):
 
 
 def _compare(samples):
-    """Return the median of stock, in us, and the ratios of the others to it."""
+    """Return the median of stock in microseconds, and the ratio of each other mode to stock."""
     stock = samples.pop("stock")
     row = dict((mode, _spread([one / base for one, base in zip(seconds, stock)])) for mode, seconds in samples.items())
     row["stock_us"] = median(stock) * 1e6
@@ -85,7 +85,7 @@ def _compare(samples):
 
 
 def _wrapt(rounds):
-    """Return the ratio of a fork with wrapt imported to one without; each in a process of its own."""
+    """Return the ratio of a fork with wrapt imported to one without, in processes of their own."""
     ratios = []
     for turn in range(rounds):
         seconds = dict((loaded, _measure("bare_fork", loaded)) for loaded in ordered([0, 1], turn))
@@ -103,7 +103,7 @@ def _spread(values):
 
 _NOTHING, _THREADING = "pass", "import threading"
 
-#: What is started: name, the program, SAFETHREAD_PATCH, and what it is compared with. None: where enable was not.
+#: What is started: its name, the program, SAFETHREAD_PATCH (None: not enabled), and the name of what it is compared with.
 _STARTS = (
     ("stock", _NOTHING, None, None),
     ("off", _NOTHING, "0", "stock"),
@@ -115,7 +115,7 @@ _STARTS = (
 
 
 def _start_up(rounds):
-    """Return the milliseconds of a start, or those that it takes more than the one it is compared with."""
+    """Return the milliseconds of each start, or how many more it takes than the one that it is compared with."""
     samples = dict((start[0], []) for start in _STARTS)
     folder = tempfile.mkdtemp()
     try:
@@ -131,14 +131,14 @@ def _start_up(rounds):
         shutil.rmtree(folder)
     result = {"enabled_here": any(enable.names(place) for place, _ in enable.folders())}
     for name, _, _, base in _STARTS:
-        # not the first round, which compiles
+        # without the first round, in which the interpreter compiles
         differences = [one - (samples[base][turn] if base else 0) for turn, one in enumerate(samples[name])][1:]
         result[name + "_ms"] = _spread([1000 * seconds for seconds in differences])
     return result
 
 
 def _start(program, switch, folder):
-    """Return the seconds of a start that looks for start-up files in ``folder``/enabled, or in ``folder``/empty."""
+    """Return the seconds of a start with the start-up files of ``folder``/enabled, or of ``folder``/empty."""
     site_folder = os.path.join(folder, "empty" if switch is None else "enabled")
     code = "import site, sys; sys.path[:] = sys.argv[2:]; site.addsitedir(sys.argv[1]); " + program
     # no PYTHONPATH: the child has our sys.path, but not the sitecustomize of run

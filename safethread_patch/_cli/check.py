@@ -11,7 +11,7 @@ from safethread_patch._defects._run import BROKEN, CANNOT, CLEAN, DEADLINE, HIT
 #: Rounds of a trial, unless asked otherwise.
 ROUNDS = 20
 
-#: A trial that crashes or hangs is started anew for the rounds that are left, but not more often.
+#: A child that crashes or hangs is replaced by another for the remaining rounds, so many times in all.
 RESTARTS = 4
 
 
@@ -28,7 +28,7 @@ def add_to(commands):
 
 
 def run(options):
-    """Try all defects, print what came out, and return the exit status."""
+    """Try all defects, print the result, and return the exit status."""
     try:
         with safethread_patch.installed():
             pass
@@ -49,7 +49,7 @@ def run(options):
 
 
 def _try(defect_id, mode, rounds):
-    """Return ``hits`` and ``rounds``, and where there is more to say a ``note``."""
+    """Return a dict of ``hits``, ``rounds`` and, if there is more to say, ``note``."""
     hits, done, notes = 0, 0, []
     for _ in range(RESTARTS):
         lines, end = run_main("safethread_patch._defects._run", [defect_id, mode, str(rounds - done)], DEADLINE)
@@ -58,7 +58,7 @@ def _try(defect_id, mode, rounds):
             word, _, text = line.partition(" ")
             if word == CANNOT:
                 return {"hits": 0, "rounds": 0, "note": text}
-            if word in (CLEAN, HIT, BROKEN):  # and what a sitecustomize writes is no round
+            if word in (CLEAN, HIT, BROKEN):  # other lines are a sitecustomize's
                 words.append(word)
                 notes.append(text)
         done += len(words)
@@ -67,10 +67,10 @@ def _try(defect_id, mode, rounds):
             end = "ends early, with status 0"
         if end is not None and BROKEN not in words:
             notes.append(end)
-            if done < rounds:  # the round that it did not come back from
+            if done < rounds:  # the round in which it ended
                 done += 1
                 hits += 1
-            elif words[-1] == CLEAN:  # all done, and then it did not get out
+            elif words[-1] == CLEAN:  # it ended badly after the last round
                 hits += 1
         if done >= rounds:
             break

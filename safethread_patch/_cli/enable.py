@@ -8,7 +8,7 @@ import sys
 import safethread_patch
 from safethread_patch import _bootstrap, _facts
 
-#: What the start-up file calls: a module beside it, which outlives a ``pip uninstall`` in silence.
+#: The module beside the start-up file, which that calls. It is silent after a ``pip uninstall`` of the package.
 HELPER = "_safethread_patch_autoload"
 
 _START_UP = ("safethread_patch.pth", "safethread_patch.start")
@@ -37,32 +37,32 @@ def contents():
         files = [(HELPER + ".py", file.read())]
     if _facts.STARTUP_FILES:
         files.append(("safethread_patch.start", _START))
-    # the last one, which makes the interpreter look at the others
+    # the last one is what makes the interpreter read the others
     return files + [("safethread_patch.pth", _PTH)]
 
 
 def names(folder):
-    """Return the names of our files that are in ``folder``, and of what is left of them."""
-    found = [name for name in _NAMES if os.path.lexists(os.path.join(folder, name))]
+    """Return the names of the files in ``folder`` that enable wrote, complete or not."""
+    complete = [name for name in _NAMES if os.path.lexists(os.path.join(folder, name))]
     try:
         entries = os.listdir(folder)
     except OSError:
-        return found
-    # an interrupted enable's; and Python 2 imports from a .pyc alone
-    found += [name for name in entries if name.endswith(".tmp") and name[:-4] in _NAMES or name == HELPER + ".pyc"]
-    return found
+        return complete
+    # what an interrupted enable left; and Python 2 imports a .pyc without its .py
+    rest = [name for name in entries if name.endswith(".tmp") and name[:-4] in _NAMES or name == HELPER + ".pyc"]
+    return complete + rest
 
 
 def folders():
-    """Return the folders whose start-up files this interpreter reads: ``[(folder, is it the user's)]``."""
+    """Return the folders whose start-up files this interpreter reads, ``[(folder, whether it is the user's)]``."""
     users = getattr(site, "USER_SITE", None) or (site.getusersitepackages() if hasattr(site, "getusersitepackages") else None)
     if hasattr(site, "getsitepackages"):
-        found = site.getsitepackages()
+        environments = site.getsitepackages()
     else:  # the site module of a virtualenv before 20
         from distutils.sysconfig import get_python_lib
 
-        found = [get_python_lib()]
-    return [(folder, False) for folder in found] + [(users, True)] * bool(users)
+        environments = [get_python_lib()]
+    return [(folder, False) for folder in environments] + [(users, True)] * bool(users)
 
 
 def enable(options):
@@ -88,18 +88,18 @@ def disable(options):
     """Remove the files; return the exit status."""
     try:
         folder = _folder(options)
-        found = names(folder)
+        present = names(folder)
         # the start-up files first, and all of them: they need the helper
         failed = [error for error in map(_remove, [os.path.join(folder, name) for name in _START_UP]) if error]
         if failed:
             raise failed[0]
-        for name in found:
+        for name in present:
             if name not in _START_UP:
                 os.remove(os.path.join(folder, name))
         _remove_compiled(folder)
     except (EnvironmentError, _Refused) as error:
         return _fail(options, error)
-    sys.stdout.write("disabled: %s\n" % folder if found else "was not enabled: %s\n" % folder)
+    sys.stdout.write("disabled: %s\n" % folder if present else "was not enabled: %s\n" % folder)
     for other, _ in folders():
         if other != folder and names(other):
             sys.stdout.write("still enabled: %s\n" % other)
@@ -107,7 +107,7 @@ def disable(options):
 
 
 class _Refused(Exception):
-    """What was tried would not do what was asked for."""
+    """What was asked for would have no effect."""
 
 
 def _fail(options, error):
@@ -120,9 +120,9 @@ def _fail(options, error):
 
 
 def _folder(options):
-    """Return the folder to write to: the user's, or that of the package, or the environment's."""
-    found = folders()
-    users = [folder for folder, is_users in found if is_users]
+    """Return the folder to write to: the user's, or the package's, or the environment's."""
+    all_folders = folders()
+    users = [folder for folder, is_users in all_folders if is_users]
     if options.user:
         if not users:
             raise _Refused("this interpreter has no user's site folder")
@@ -136,23 +136,23 @@ def _folder(options):
                 os.makedirs(users[0])
         return users[0]
     root = os.path.dirname(os.path.dirname(os.path.realpath(safethread_patch.__file__)))
-    for folder, _ in found:
+    for folder, _ in all_folders:
         if os.path.realpath(folder) == root:
             return folder
-    try:  # an editable installation: where pip installs
+    try:  # an editable installation: the folder that pip installs to
         from sysconfig import get_paths
 
         purelib = get_paths()["purelib"]
     except ImportError:
         purelib = None
-    folders_ = [folder for folder, is_users in found if not is_users]
-    return purelib if purelib in folders_ else folders_[0]
+    environments = [folder for folder, is_users in all_folders if not is_users]
+    return purelib if purelib in environments else environments[0]
 
 
 def _check_import(folder):
-    """Raise _Refused if an interpreter that is started elsewhere does not find the package, and what it needs."""
+    """Raise _Refused if an interpreter that is started elsewhere cannot import the package and wrapt."""
     env = dict(os.environ, SAFETHREAD_PATCH="0")
-    env.pop("PYTHONPATH", None)  # which not all that are started need have
+    env.pop("PYTHONPATH", None)  # it may differ for the interpreters that are started later
     with open(os.devnull, "r+") as null:
         for name in ("safethread_patch", "wrapt"):
             command = [sys.executable, "-c", "import " + name]
@@ -164,9 +164,9 @@ def _check_import(folder):
 
 
 def _write(path, text, done):
-    """Write ``text`` to ``path``, atomically, and add to ``done`` what undoes it."""
+    """Write ``text`` to ``path``, atomically, and append a function to ``done`` that undoes it."""
     old = None
-    if os.path.exists(path):  # a link may lead to nothing
+    if os.path.exists(path):  # not lexists: a link may lead nowhere
         with open(path, "rb") as file:
             old = file.read()
     new = text.encode("ascii")
@@ -178,15 +178,15 @@ def _write(path, text, done):
 
 def _replace(path, content):
     temporary = path + ".tmp"
-    if os.path.lexists(temporary):  # an interrupted enable's
+    if os.path.lexists(temporary):  # an interrupted enable has left it
         os.remove(temporary)
-    # O_EXCL: not through a link that somebody else has put there
+    # O_EXCL: never through a link
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), _MODE)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        os.chmod(temporary, _MODE)  # who else starts this interpreter has to read it, whatever our umask is
-        if os.name == "nt" and os.path.exists(path):  # where rename() refuses to replace
+        os.chmod(temporary, _MODE)  # all users of this interpreter read it, whatever the umask is
+        if os.name == "nt" and os.path.exists(path):  # there rename() does not replace a file
             os.remove(path)
         os.rename(temporary, path)
     except BaseException:

@@ -10,8 +10,8 @@ from safethread_patch import _bootstrap
 _USAGE = "%(prog)s [-m MODULE | SCRIPT | COMMAND] [ARGS ...]"
 
 _DESCRIPTION = """\
-Runs a program with the patch in every process of its tree, by a sitecustomize in front of PYTHONPATH. It takes
-the place of this process, so that exit status, signals and standard streams are the program's own.
+Runs a program with the patch in every process of its tree, by a sitecustomize in front of PYTHONPATH. The program
+replaces this process, so that exit status, signals and standard streams are its own.
 127: the program does not exist; 126: it cannot be executed; 2: a script or module is missing, or wrong usage.
 """
 
@@ -25,7 +25,7 @@ def add_to(commands):
 
 
 def run(options):
-    """Replace this process by the program ``options.rest``; return the exit status if that cannot be done."""
+    """Replace this process by the program ``options.rest``. Returns the exit status if that fails."""
     rest = options.rest
     if rest[:1] == ["--"]:
         del rest[0]
@@ -48,7 +48,7 @@ def run(options):
 
 
 def python_path(path):
-    """Return the entries of PYTHONPATH ``path`` with our folder in front; none empty, none twice."""
+    """Return the entries of PYTHONPATH ``path`` with the folder _bootstrap in front; without empty ones, and each once."""
     folder = os.path.dirname(os.path.abspath(_bootstrap.__file__))
     return [folder] + [entry for entry in path.split(os.pathsep) if entry and entry != folder]
 
@@ -60,7 +60,7 @@ def _module_exists(name):
         from pkgutil import find_loader as find
     sys.path.insert(0, "")
     try:
-        return find(name.partition(".")[0]) is not None  # to look further, its package would be imported
+        return find(name.partition(".")[0]) is not None  # the rest of the name is not looked up, because that imports the package
     except (ImportError, ValueError):
         return False
     finally:
@@ -76,7 +76,7 @@ def _is_script(program):
 
 
 def _find(program):
-    """Return the files that the shell would look at for ``program``."""
+    """Return the files that a shell considers for ``program``."""
     if os.path.dirname(program):
         places = [""]
     else:
@@ -87,9 +87,9 @@ def _find(program):
 def _replace_by(command, env):
     sys.stdout.flush()
     sys.stderr.flush()
-    if os.name == "nt":  # exec there would give the prompt back before the program has ended
+    if os.name == "nt":  # there the shell does not wait for a program that was started by exec
         return subprocess.call(command, env=env)
-    # the interpreter ignores these, and what it ignores stays ignored in the program
+    # the interpreter ignores these signals, and exec would pass that on to the program
     for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""``status``: how things stand in this environment."""
+"""``status``: whether and how the patch is loaded in this environment."""
 import json
 import os
 import site
@@ -13,9 +13,9 @@ def add_to(commands):
     """Add the command to argparse's ``commands``."""
     parser = commands.add_parser(
         "status",
-        help="say whether and how the patch gets into this environment's processes",
-        description="Says whether and how the patch gets into this environment's processes. Run it with the "
-        "interpreter, the options and the environment in question.",
+        help="say whether and how the patch is loaded in this environment",
+        description="Says whether and how the patch is loaded in this environment. Run it with the interpreter, the "
+        "options and the environment variables in question.",
     )
     parser.add_argument("--json", action="store_true", help="for programs: one JSON object on stdout")
     parser.set_defaults(function=run)
@@ -29,15 +29,15 @@ def run(options):
 
 
 def make_report():
-    """Return what ``safethread_patch.status()`` does, and what concerns automatic loading."""
+    """Return the dict of ``safethread_patch.status()`` with more keys, about automatic loading."""
     report = safethread_patch.status()
     report["way"] = _way() if report["installed"] else None
     report["enabled"], report["leftovers"] = [], []
     wanted = dict(enable.contents())
     for folder, _ in enable.folders():
-        found = enable.names(folder)
+        names = enable.names(folder)
         complete = all(_is_as_written(os.path.join(folder, name), text) for name, text in wanted.items())
-        for name in found:
+        for name in names:
             report["enabled" if complete and name in wanted else "leftovers"].append(os.path.join(folder, name))
     report["flags"] = [name for name in ("-E", "-I", "-S", "-s") if _flag(name)]
     report["kept_out"] = _kept_out(report)
@@ -45,7 +45,7 @@ def make_report():
 
 
 def _way():
-    """Return in which way the patch came into this process: run, enable, auto or install."""
+    """Return how the patch was loaded in this process: "run", "enable", "auto" or "install"."""
     for name in ("_safethread_patch_autoload", "safethread_patch._bootstrap._safethread_patch_autoload"):
         way = getattr(sys.modules.get(name), "way", None)
         if way is not None:
@@ -67,7 +67,7 @@ def _flag(name):
 
 
 def _kept_out(report):
-    """Return what keeps the automatic ways out of this process, as sentences."""
+    """Return what keeps automatic loading out of this process, as a list of sentences."""
     reasons = []
     if is_off():
         reasons.append("SAFETHREAD_PATCH=%s switches every automatic way off" % os.environ["SAFETHREAD_PATCH"])

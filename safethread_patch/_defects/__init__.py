@@ -1,7 +1,7 @@
-"""One small module a defect: its trial() shows the defect on a stock interpreter and shows it gone.
+"""One small module for each defect. Its trial() shows the defect on a stock interpreter, and with the patch that it is gone.
 
-A trial returns None, or in words what it saw; it raises :exc:`CannotTry` where there is nothing to try.
-Races are held open with the tools of :mod:`safethread_patch._defects._hold`, not tried often.
+A trial returns None, or a text that says what went wrong. It raises :exc:`CannotTry` where there is nothing to try.
+Races are held open with the tools of :mod:`safethread_patch._defects._hold`, not tried until they happen by chance.
 """
 
 

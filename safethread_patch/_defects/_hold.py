@@ -1,4 +1,4 @@
-"""What the trials share: holding a race open, and looking at a Thread from a forked child."""
+"""What the trials and the tests share: holding a race open, and looking at a Thread from a forked child."""
 import os
 import select
 import signal
@@ -9,12 +9,12 @@ from safethread_patch import _facts, _threads
 from safethread_patch._defects import CannotTry
 from safethread_patch._state import state
 
-#: Seconds after which something that should have happened long ago is taken for a hang.
+#: Seconds after which a trial takes something for a hang.
 DEADLINE = 10
 
 
 def wait_for(happened, what):
-    """Return once ``happened()`` is true; raise RuntimeError if that takes longer than DEADLINE."""
+    """Return once ``happened()`` is true. Raises RuntimeError after DEADLINE."""
     for _ in range(DEADLINE * 1000):
         if happened():
             return
@@ -23,9 +23,9 @@ def wait_for(happened, what):
 
 
 def warm_up():
-    """Let a first thread come and go before anything forks.
+    """Run a first thread to its end before anything forks.
 
-    At the end of the first one, before 3.13, glibc loads libgcc; a child forked meanwhile may abort.
+    Before 3.13, glibc loads libgcc at the end of the first thread, and a child that is forked meanwhile may abort.
     """
     thread = threading.Thread(target=int)
     thread.start()
@@ -73,7 +73,7 @@ class StandIn(object):
 
 
 class HeldRegistration(object):
-    """Holds ``thread`` right before it registers: it has said that it runs and is still in limbo."""
+    """Context manager: inside, ``thread`` is held right before it registers. It has said that it runs, and is in limbo."""
 
     def __init__(self, thread):
         self.thread = thread
@@ -82,7 +82,7 @@ class HeldRegistration(object):
         self._stand_in = StandIn(self._before)
 
     def _before(self):
-        # ident is set by the new thread itself, just before
+        # the new thread has set its ident just before
         if self.thread.ident == _threads.low_level.get_ident():
             self.reached.set()
             self._go.wait()
@@ -99,7 +99,10 @@ class HeldRegistration(object):
         self._go.set()
 
     def release_when_start_waits(self):
-        """Release in the background: when start() waits for the registration, or has returned."""
+        """Release in the background, when start() waits for the registration or has returned.
+
+        Returns a function to call when start() has returned.
+        """
         returned = threading.Event()
 
         def release():
@@ -130,7 +133,7 @@ class HeldBootstrap(threading.Thread):
 
         def _Thread__bootstrap(self):
             self._hold()
-            # start_new_thread() finds this one by name; the original is in the base class
+            # start() looks this name up, and gets this method, not that of the base class
             threading.Thread._Thread__bootstrap(self)
 
     else:
@@ -161,20 +164,20 @@ def start_in_background(thread, starters=None):
     return outcome
 
 
-#: What in_forked_child() returns of a child that ends, or hangs, before any at-fork hook runs: as on stock.
+#: What in_forked_child() returns if the child ends or hangs before any at-fork hook runs, which it does on stock as well.
 LOST_IN_FORK = "the child hangs or crashes in os.fork(), as on stock"
 
-#: The pipe's end to which the next child writes.
+#: The end of the pipe that the next child writes to.
 _answers = []
 
-if _facts.FREE_THREADED:  # only there, see _facts; and here, because install() comes later, and so its hooks
+if _facts.FREE_THREADED:  # only there, see _facts; at import, so that this hook is older than those of install()
     os.register_at_fork(after_in_child=lambda: [os.write(write, b".") for write in _answers])
 
 
 def in_forked_child(look, patience=1):
-    """Return what ``look()`` returns, None or text, called in a forked child; a crash or a hang in words.
+    """Return what ``look()`` returns in a forked child, None or a text, or a text that says how the child ended.
 
-    It is a hang after ``patience`` times DEADLINE.
+    The child hangs if it takes longer than ``patience`` times DEADLINE.
     """
     if not _facts.FORK:
         raise CannotTry("no os.fork here")
@@ -184,7 +187,7 @@ def in_forked_child(look, patience=1):
     if not pid:
         status = 1
         try:
-            signal.alarm(2 * patience * DEADLINE)  # if the parent does not live to end a hang
+            signal.alarm(2 * patience * DEADLINE)  # ends a hang if the parent does not live to do it
             answer = look()
             os.write(write, (answer or "").encode("utf-8"))
             status = 0
@@ -213,14 +216,14 @@ def in_forked_child(look, patience=1):
 
 
 def daemon(target=None, cls=threading.Thread):
-    """Return a thread that keeps no process from exiting."""
+    """Return a daemon thread."""
     thread = cls(target=target)
     thread.daemon = True
     return thread
 
 
 class Witness(object):
-    """A target that notes how often it ran, and whether its thread was alive meanwhile."""
+    """A target that notes for each run whether its thread was alive."""
 
     def __init__(self):
         self.thread = None
@@ -231,16 +234,16 @@ class Witness(object):
 
 
 def witnessed(cls=threading.Thread):
-    """Return a thread, not started, and the list to which each run of it adds what is_alive() said."""
+    """Return a thread, not started, and the list to which each run of it appends what is_alive() said."""
     witness = Witness()
     witness.thread = thread = daemon(witness, cls)
     return thread, witness.alive
 
 
 def lie_about(thread, alive):
-    """Return in which way ``thread``, gone or never started, contradicts itself; None if it does not.
+    """Return how ``thread`` contradicts itself, which is stopped or never started; None if it does not.
 
-    It is started if it lets itself be started.
+    Starts it if start() allows that. ``alive``: the list that witnessed() returned with it.
     """
     if thread.is_alive():
         return "is_alive() says True, but the thread is gone"
@@ -263,6 +266,6 @@ def lie_about(thread, alive):
         return "is_alive() said False in run()"
     if thread.is_alive():
         return "is_alive() says True after join()"
-    if "initial" not in described and not _facts.CHILD_STOPS_UNSTARTED:  # there repr() knows it only when it starts
+    if "initial" not in described and not _facts.CHILD_STOPS_UNSTARTED:  # there start() is the first to put it right
         return "repr() said %s before it was started" % described
     return None

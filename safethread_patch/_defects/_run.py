@@ -1,4 +1,4 @@
-"""Runs the rounds of one trial in this process, which may crash or hang on the way; a line for each."""
+"""Runs the rounds of one trial in this process, which may crash or hang, and writes a line for each."""
 import signal
 import sys
 
@@ -13,14 +13,14 @@ DEADLINE = 30
 
 
 def main(defect_id, mode, rounds):
-    """Write for each round a line to stdout: one of the words above and, but for the first, what was seen."""
+    """Write a line to stdout for each round: one of the words above and, for all but the first, what was seen."""
     trial = trial_of(defect_id)
     if mode == "patched":
         safethread_patch.install()
     warm_up()
     for _ in range(int(rounds)):
         if hasattr(signal, "alarm"):
-            signal.alarm(2 * DEADLINE)  # the end of a hang also if nobody is left who would end it
+            signal.alarm(2 * DEADLINE)  # ends a hang if the parent does not live to do it
         try:
             seen = trial()
         except CannotTry as error:

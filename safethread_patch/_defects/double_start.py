@@ -1,4 +1,4 @@
-"""Two threads start one Thread at once: between start()'s check and its effect is room for both."""
+"""Two threads start one Thread at the same time: both may pass start()'s check before either takes effect."""
 from safethread_patch import _threads
 from safethread_patch._defects._hold import DEADLINE, StandIn, start_in_background, wait_for, witnessed
 from safethread_patch._state import state
@@ -11,12 +11,12 @@ def trial():
     def before():
         ident = _threads.low_level.get_ident()
         if ident == thread.ident:
-            # the new thread, about to register: a start() that fails takes it out of limbo meanwhile
+            # the new thread is about to register, and a start() that fails removes it from limbo meanwhile
             wait_for(lambda: all(outcomes) or state.wakeup_locks, "both start() have returned")
         elif ident in starters and ident not in arrived:
-            # a starter that has passed start()'s check: the other may do so too, or has been refused
+            # a starter has passed start()'s check, and lets the other one pass it, unless that was refused
             arrived.add(ident)
-            wait_for(lambda: len(arrived) == 2 or any(outcomes), "both starters have come")
+            wait_for(lambda: len(arrived) == 2 or any(outcomes), "both starters have passed the check")
 
     with StandIn(before):
         outcomes[:] = [start_in_background(thread, starters), start_in_background(thread, starters)]

@@ -1,4 +1,4 @@
-"""A Thread whose start another thread had in flight at the fork: the child has it half started."""
+"""A Thread whose start is in flight in another thread at the fork: the child has it half started."""
 from safethread_patch._defects._hold import HeldBootstrap, in_forked_child, lie_about, start_in_background, witnessed
 
 

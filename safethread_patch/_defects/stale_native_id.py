@@ -1,4 +1,4 @@
-"""native_id of the child's thread is that of the thread that forked (gh-132542)."""
+"""In a forked child, native_id is that of the parent's thread (gh-132542)."""
 import threading
 
 from safethread_patch._defects import CannotTry

@@ -1,4 +1,4 @@
-"""start() returns while the thread is still in limbo: _started is set before the thread registers."""
+"""start() returns while the thread is in limbo: the thread sets _started before it registers."""
 import threading
 
 from safethread_patch._defects._hold import HeldRegistration, daemon

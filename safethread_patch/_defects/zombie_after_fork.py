@@ -1,4 +1,4 @@
-"""Fork right after start(): the child clears limbo and does not stop who was in it (issue 18418)."""
+"""Fork right after start(): the child clears limbo, and does not stop the threads that were in it (issue 18418)."""
 import threading
 
 from safethread_patch._defects._hold import HeldRegistration, daemon, in_forked_child

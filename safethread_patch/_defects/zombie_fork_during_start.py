@@ -1,4 +1,4 @@
-"""The same while another thread forks: no wait in start() can help against that."""
+"""As zombie_after_fork, but another thread forks during start(), against which no wait in start() helps."""
 from safethread_patch._defects._hold import HeldRegistration, daemon, in_forked_child, start_in_background
 from safethread_patch._defects.zombie_after_fork import zombie
 
