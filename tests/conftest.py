@@ -1,109 +1,84 @@
-"""What the tests share: children with deadlines, and a guard that every test leaves Thread as it found it."""
+"""What the tests share: children with deadlines, and a guard that every test leaves Thread as it was."""
+import ast
+import functools
 import os
-import signal
-import subprocess
 import sys
-import tempfile
 import threading
-import time
 
 import pytest
 
 import safethread_patch
 
-pytest_plugins = "pytester"
+pytest_plugins = ["pytester", "environments"]
 
 PY2 = sys.version_info < (3,)
 
-PRELUDE = """\
-from __future__ import print_function
-import gc, os, signal, sys, threading, time, warnings
-warnings.simplefilter("ignore", DeprecationWarning)  # 3.12+: fork in a process with threads
-import safethread_patch
-from safethread_patch import _announce, _fork, _start, _threads
-from safethread_patch._state import state
-from safethread_patch._defects._hold import *
-
-signal.alarm(300)  # the end of a hang also if pytest is not there to end it
-warm_up()
-
-def bring_back_issue_18418():
-    # real zombies on an interpreter that has healed them: the child knows nobody but _active
-    class Nothing(object):
-        def add(self, thread): pass
-        def __iter__(self): return iter(())
-    threading._dangling = Nothing()
-    threading._enumerate = lambda: list(threading._active.values())
-
-def started_event(thread):
-    return vars(thread)["_started" if "_started" in vars(thread) else "_Thread__started"]
-
-def clean():
-    assert not state.claims, state.claims
-    assert not state.wakeup_locks, state.wakeup_locks
-    assert not state.claimed_threads, state.claimed_threads
-    assert not threading._limbo, threading._limbo
-"""
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-class Ended(object):
-    """How a child ended: ``status`` (negative: the signal that killed it; None: the deadline), ``out``, ``err``."""
+def run(command, deadline=60, **options):
+    """Run ``command`` in a child; return its status, out and err. See safethread_patch._cli._process.run()."""
+    from safethread_patch._cli import _process  # not at the top: the children import this module, and do not need it
 
-    def __init__(self, status, out, err):
-        self.status = status
-        self.out = out
-        self.err = err
-
-    def __repr__(self):
-        return "status %s\n--- out\n%s\n--- err\n%s" % (self.status, self.out, self.err)
+    return _process.run(command, deadline, **options)
 
 
-def run(command, deadline=60, env=None, cwd=None, stdin=os.devnull):
-    """Run ``command`` in a child with a deadline in seconds, after which it and what it forked are killed.
+def in_child(*function, **options):
+    """Decorate a test: its body runs in a child interpreter. ``@in_child`` or ``@in_child(deadline=120, env={...})``.
 
-    ``env``: what the environment has besides ours; None takes a variable out.
+    The body is the code of a module that both processes import, so a failure shows its file and line. It may use what
+    its module imports, but nothing of pytest's, and its arguments have to be literals. An argument ``flag`` is also an
+    option of the child's interpreter. ``options``: see call_in_child().
     """
-    whole = dict(os.environ, **(env or {}))
-    whole = dict((name, value) for name, value in whole.items() if value is not None)
-    options = {"preexec_fn": os.setsid} if PY2 else {"start_new_session": True}
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(stdin) as null:
-        process = subprocess.Popen(command, stdin=null, stdout=out, stderr=err, env=whole, cwd=cwd, **options)
-        for _ in range(deadline * 100):
-            if process.poll() is not None:
-                break
-            time.sleep(0.01)
-        status = process.poll()
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except OSError:
-            pass
-        process.wait()
-        texts = []
-        for file in (out, err):
-            file.seek(0)
-            texts.append(file.read().decode("utf-8", "replace"))
-    return Ended(status, *texts)
+    if not function:
+        return functools.partial(in_child, **options)
+    (body,) = function
+
+    @functools.wraps(body)
+    def test(**arguments):
+        __tracebackhide__ = True
+        flags = [arguments["flag"]] if "flag" in arguments else []
+        _ended_well(_start(body, (), arguments, **dict({"flags": flags}, **options)))
+
+    test.__wrapped__ = body  # Python 2 does not set it; pytest asks it for the names of the arguments
+    test.body = body
+    return test
 
 
-def python(code, deadline=60, flags=(), env=None):
-    """Run the prelude and ``code`` in a child interpreter and return how it ended."""
-    return run([sys.executable] + list(flags) + ["-c", PRELUDE + code], deadline, env)
+def call_in_child(function, *args, **options):
+    """Return what ``function(*args)`` returns, a literal, in a child that must end well.
+
+    ``function`` is one of a test module's. ``options``: ``deadline`` in seconds, ``flags`` of the interpreter, ``env``.
+    """
+    __tracebackhide__ = True
+    return _ended_well(_start(function, args, {}, **options))
 
 
-def check(code, deadline=60, flags=(), env=None):
-    """Like python(), but the child must say "done" on its last line, and exit with 0; return its other lines."""
-    ended = python(code + "\nprint('done')\n", deadline, flags, env)
-    lines = ended.out.splitlines()
-    assert ended.status == 0 and lines[-1:] == ["done"], ended
-    return lines[:-1]
+def start_in_child(function, *args, **options):
+    """Call ``function(*args)`` in a child and return its status, out and err; as call_in_child(), but it may fail."""
+    return _start(function, args, {}, **options)
+
+
+def _start(function, args, kwargs, deadline=60, flags=(), env=None):
+    command = [sys.executable] + list(flags) + [os.path.join(HERE, "child.py")]
+    command += [function.__module__, function.__name__, repr((args, kwargs))]
+    return run(command, deadline, env=env)
+
+
+def _ended_well(ended):
+    __tracebackhide__ = True
+    word, _, value = (ended.out.splitlines() or [""])[-1].partition(" ")
+    if ended.status != 0 or word != "done":
+        pytest.fail("in the child: %r" % ended, pytrace=False)
+    return ast.literal_eval(value)
 
 
 @pytest.fixture(autouse=True)
 def thread_is_left_as_found():
-    found = [vars(threading.Thread)[name] for name in ("start", "run")]
+    before = [vars(threading.Thread)[name] for name in ("start", "run")]
     yield
-    left = [vars(threading.Thread)[name] for name in ("start", "run")]
-    assert found[0] is left[0] and found[1] is left[1], (found, left)
+    after = [vars(threading.Thread)[name] for name in ("start", "run")]
+    assert before[0] is after[0] and before[1] is after[1], (before, after)
     assert not safethread_patch.is_installed()
 
 

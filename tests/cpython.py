@@ -1,8 +1,8 @@
 """CPython's own tests, stock and with the patch: python cpython.py FOLDER [TEST ...], on the interpreter in question.
 
 Compares test by test, and ends with 0 only if no test that passes on stock fails with the patch, but for those
-listed in EXPECTED. In a virtual environment it enables the patch there, so that also the interpreters that the
-tests start, with -I, load it; elsewhere it uses ``run``, which these ignore. nox -s cpython runs it.
+listed in EXPECTED. In a virtual environment it enables the patch there, so that the interpreters that the tests start
+with -I load it as well. Elsewhere it uses ``run``, which those interpreters ignore. nox -s cpython runs it.
 """
 from __future__ import print_function
 
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-#: All that have to do with threads or forks; which of them there are depends on the version.
+#: All tests that have to do with threads or forks. No version has all of them.
 TESTS = """
     test_threading test_thread test_threading_local test_threadsignals test_threadedtempfile test_threaded_import
     test_fork1 test_queue test_logging test_socketserver test_concurrent_futures test_multiprocessing_fork
@@ -22,51 +22,52 @@ TESTS = """
     test_weakref test_gc test_random test_tempfile test_httpservers test_pdb test_sys_settrace
 """.split()
 
-#: Tests that assert a defect itself, or a detail of the implementation, by name, and why.
+#: ``name: reason`` of the tests that assert a defect itself, or a detail of the implementation.
 EXPECTED = {
-    "test.test_threading.ThreadTests.test_finalize_daemon_thread_hang": "wrapt imports logging, which flushes sys.stderr at "
-    "exit before the interpreter finalizes; the test takes that flush for its own (and fails on stock with logging imported)",
+    "test.test_threading.ThreadTests.test_finalize_daemon_thread_hang": "wrapt imports logging, which flushes "
+    "sys.stderr at exit, before the interpreter finalizes. The test mistakes that flush for its own. It fails on stock "
+    "as well if logging is imported.",
 }
 
-#: Left out. Its interrupt is lost if it comes at the recursion limit, where its handler cannot be called; then it
-#: runs for ever, stock or not (seen on 3.13.0, once on stock and once with the patch).
+#: Left out. It loses its interrupt when that comes at the recursion limit, where the handler cannot be called, and then
+#: never ends. Seen on 3.13.0, once on stock and once with the patch.
 NEVER_ENDING = "test_print_exception_gh_102056"
 
-#: Seconds after which all tests together are taken for a hang.
+#: Seconds after which a run of all tests counts as a hang.
 DEADLINE = 2400
 
 IN_ENVIRONMENT = sys.prefix != getattr(sys, "base_prefix", sys.prefix)
 
 _PROBE = "import threading, safethread_patch; print(safethread_patch.is_installed())"
 
-# Python 2 writes no XML: "test_name (class) ... ok", maybe with the test's own output in between
+# Python 2 writes no XML, but lines such as "test_name (class) ... ok". What the test prints may come in between.
 _LINE = re.compile(r"^(\w+ \([\w.]+\)) ?\.\.\. (?:.* \.\.\. )?(ok|FAIL|ERROR|skipped)?", re.M)
 _RESULT = re.compile(r"^(ok|FAIL|ERROR|skipped .*)$", re.M)
 
 
 class Mode(object):
-    """One column: a command line and an environment in which the interpreter is stock, or patched."""
+    """The command line and the environment that make the interpreter stock, or patched."""
 
     def __init__(self, name, folder):
         self.name = name
         self.log = os.path.join(folder, name + ".log")
         self.xml = os.path.join(folder, name + ".xml")
         self.work = os.path.join(folder, name)
-        patched = name == "patched"
-        self.env = dict(os.environ, SAFETHREAD_PATCH="01"[patched])
+        is_patched = name == "patched"
+        self.env = dict(os.environ, SAFETHREAD_PATCH="1" if is_patched else "0")
         self.command = [sys.executable]
-        if patched and not IN_ENVIRONMENT:
+        if is_patched and not IN_ENVIRONMENT:
             self.command += ["-m", "safethread_patch", "run", sys.executable]
 
     def check(self):
-        """Raise RuntimeError if the interpreter is not what the column says."""
+        """Raise RuntimeError if the interpreter is not what the mode's name says."""
         for flags in [[], ["-I"]] if IN_ENVIRONMENT else [[]]:
-            found = subprocess.check_output(self.command + flags + ["-c", _PROBE], env=self.env).decode().strip()
-            if found != str(self.name == "patched"):
-                raise RuntimeError("%s: %s is patched: %s" % (self.name, " ".join(self.command + flags), found))
+            is_patched = subprocess.check_output(self.command + flags + ["-c", _PROBE], env=self.env).decode().strip()
+            if is_patched != str(self.name == "patched"):
+                raise RuntimeError("%s: %s is patched: %s" % (self.name, " ".join(self.command + flags), is_patched))
 
     def run(self, tests):
-        """Run the tests; return ``{name of the test: "ok", "skipped" or what went wrong}``."""
+        """Run the tests and return ``{name of the test: "ok", "skipped" or what went wrong}``."""
         if not os.path.isdir(self.work):
             os.makedirs(self.work)
         if os.path.exists(self.xml):
@@ -75,18 +76,23 @@ class Mode(object):
         if sys.version_info < (3,):
             command = ["-m", "test.regrtest", "-v"] + options + tests
         else:
-            # each file in a process of its own, so that a hang is the end of that file only
+            # each file in a process of its own, so that a hang ends that file only
             command = ["-m", "test", "-j1", "--timeout", "300", "--junit-xml", self.xml, "-i", NEVER_ENDING]
             command += options + tests
         with open(self.log, "w") as out:
             process = subprocess.Popen(
-                self.command + command, stdout=out, stderr=subprocess.STDOUT, cwd=self.work, env=self.env, preexec_fn=os.setsid
+                self.command + command,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=self.work,
+                env=self.env,
+                preexec_fn=os.setsid,
             )
             end = time.time() + DEADLINE
             while process.poll() is None and time.time() < end:
                 time.sleep(0.5)
             try:
-                os.killpg(process.pid, signal.SIGKILL)  # and what a test left behind
+                os.killpg(process.pid, signal.SIGKILL)  # also what a test has left running
             except OSError:
                 pass
             process.wait()
@@ -100,9 +106,9 @@ def parse_log(path):
     begins = list(_LINE.finditer(text))
     for begin, following in zip(begins, begins[1:] + [None]):
         result = begin.group(2)
-        if result is None:  # below what the test has written
-            found = _RESULT.search(text, begin.end(), following.start() if following else len(text))
-            result = found.group(1) if found else "no result"
+        if result is None:  # it comes after what the test has printed
+            match = _RESULT.search(text, begin.end(), following.start() if following else len(text))
+            result = match.group(1) if match else "no result"
         results.setdefault(begin.group(1), result)
     return results
 
@@ -111,21 +117,21 @@ def parse_xml(path):
     import xml.etree.ElementTree
 
     if not os.path.exists(path):
-        return {}  # it did not get there
+        return {}  # the run ended before it was written
     results = {}
     for case in xml.etree.ElementTree.parse(path).getroot().iter("testcase"):
-        what = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
-        if case.get("name"):  # one whose subtests fail has none
-            results[case.get("name")] = what[0] if what else "ok"
+        outcomes = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+        if case.get("name"):  # a test whose subtests fail has none
+            results[case.get("name")] = outcomes[0] if outcomes else "ok"
     return results
 
 
 def main(folder, tests):
-    # in the background of a shell it is ignored, by children too, and then tests that interrupt themselves hang
+    # a shell's background jobs ignore SIGINT, and so do their children: tests that interrupt themselves would hang
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = os.path.abspath(folder)
-    shipped = set(name.partition(".")[0] for place in __import__("test").__path__ for name in os.listdir(place))
-    tests = [name for name in tests or TESTS if name in shipped]
+    present = set(name.partition(".")[0] for place in __import__("test").__path__ for name in os.listdir(place))
+    tests = [name for name in tests or TESTS if name in present]
     modes = [Mode(name, folder) for name in ("stock", "patched")]
     if IN_ENVIRONMENT:
         subprocess.check_call([sys.executable, "-m", "safethread_patch", "enable"])
@@ -135,7 +141,8 @@ def main(folder, tests):
     passed = [name for name in sorted(stock) if stock[name] == "ok"]
     worse = [name for name in passed if patched.get(name) != "ok"]
     print("%s: %s" % (sys.version.split()[0], " ".join(tests)))
-    print("%d tests pass on stock, %d of them with the patch; logs in %s" % (len(passed), len(passed) - len(worse), folder))
+    counts = (len(passed), len(passed) - len(worse), folder)
+    print("%d tests pass on stock, %d of them with the patch; logs in %s" % counts)
     for name in worse:
         why = ": " + EXPECTED[name] if name in EXPECTED else ""
         print("%s: %s with the patch%s" % (name, patched.get(name, "failed, or did not run"), why))

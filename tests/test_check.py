@@ -2,14 +2,14 @@
 import json
 import os
 import sys
+import threading
 
 import pytest
-from conftest import run
+from conftest import run, start_in_child
 
 import safethread_patch
 from safethread_patch import _cli
-from safethread_patch._cli import _process
-from safethread_patch._cli import check as module
+from safethread_patch._cli import _process, check
 
 IDS = [
     "unregistered-start",
@@ -40,8 +40,8 @@ def test_json():
         for mode in ("stock", "patched"):
             assert row[mode]["rounds"] == 3 or row[mode]["rounds"] == 0 and row[mode]["note"], row
         assert row["patched"]["hits"] == 0
-    found = set(row["id"] for row in report["defects"] if row["stock"]["hits"])
-    assert found == set(safethread_patch.status()["defects"])
+    hit = set(row["id"] for row in report["defects"] if row["stock"]["hits"])
+    assert hit == set(safethread_patch.status()["defects"])
 
 
 def test_table_in_a_pipe_has_no_progress():
@@ -53,26 +53,30 @@ def test_table_in_a_pipe_has_no_progress():
     assert ended.out.splitlines()[-1] == "clean with the patch"
 
 
+def check_on_a_terminal():
+    import pty
+
+    sys.exit(pty.spawn([sys.executable, "-m", "safethread_patch", "check", "--rounds", "1"]))
+
+
 def test_progress_on_a_terminal():
-    pty = pytest.importorskip("pty")
-    code = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'safethread_patch', 'check', '--rounds', '1']))"
-    assert pty
-    ended = run([sys.executable, "-c", code])
+    pytest.importorskip("pty")
+    ended = start_in_child(check_on_a_terminal)
     assert "[1/14] unregistered-start, stock" in ended.out, ended
     assert "clean with the patch" in ended.out
 
 
 def test_with_isolated_interpreter_flags():
     # -E and -I ignore PYTHONPATH: the children get the path of their parent
-    code = "import sys; sys.path[:] = %r; from safethread_patch._cli import main; sys.exit(main(['check', '--rounds', '1']))"
-    ended = run([sys.executable, "-E", "-s", "-c", code % sys.path])
+    code = "import sys; sys.path[:] = %r; from safethread_patch._cli import main; sys.exit(main(%r))"
+    ended = run([sys.executable, "-E", "-s", "-c", code % (sys.path, ["check", "--rounds", "1"])])
     assert ended.status == 0, ended
 
 
 def test_crash_and_hang_are_hits_and_named(monkeypatch, capsys):
-    defects = module._facts.DEFECTS
-    monkeypatch.setattr(module._facts, "DEFECTS", defects[:1])
-    monkeypatch.setattr(module, "DEADLINE", 1)
+    defects = check._facts.DEFECTS
+    monkeypatch.setattr(check._facts, "DEFECTS", defects[:1])
+    monkeypatch.setattr(check, "DEADLINE", 1)
     for end, note in (
         ("os.kill(os.getpid(), 11)", "SIGSEGV, signal 11"),
         ("import time; time.sleep(60)", "hangs: no answer for 1 s"),
@@ -107,7 +111,8 @@ def test_stock_is_stock_where_the_patch_is_loaded_automatically():
 
 
 @pytest.mark.parametrize(
-    "args", [[], ["nonsense"], ["check", "--rounds", "0"], ["check", "--rounds", "x"], ["check", "--nonsense"], ["check", "x"]]
+    "args",
+    [[], ["nonsense"], ["check", "--rounds", "0"], ["check", "--rounds", "x"], ["check", "--nonsense"], ["check", "x"]],
 )
 def test_wrong_usage(args):
     ended = command(*args)
@@ -127,34 +132,32 @@ def test_ctrl_c(monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_try", interrupted)
+    monkeypatch.setattr(check, "_try", interrupted)
     assert _cli.main(["check"]) == 130
 
 
+def check_without_limbo():
+    limbo = threading._limbo
+    del threading._limbo
+    status = _cli.main(["check"])
+    threading._limbo = limbo
+    sys.exit(status)
+
+
 def test_unsupported_interpreter_is_said_in_one_line():
-    code = """
-import sys, threading
-from safethread_patch._cli import main
-limbo = threading._limbo
-del threading._limbo
-status = main(["check"])
-threading._limbo = limbo
-sys.exit(status)
-"""
-    ended = run([sys.executable, "-c", code])
+    ended = start_in_child(check_without_limbo)
     assert ended.status == 1 and ended.out == "", ended
     assert len(ended.err.splitlines()) == 1 and "threading._limbo" in ended.err, ended
 
 
-def test_output_to_a_closed_pipe():
-    # check | head: the reader has seen enough
+def check_into_a_closed_pipe():
+    # as "check | head" does when the reader has seen enough
     read, write = os.pipe()
     os.close(read)
-    code = "import os, sys; os.dup2(%d, 1); from safethread_patch._cli import main; sys.exit(main(['check', '--rounds', '1']))" % write
-    options = {} if sys.version_info < (3,) else {"pass_fds": [write]}
-    import subprocess
+    os.dup2(write, 1)
+    sys.exit(_cli.main(["check", "--rounds", "1"]))
 
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, **options)
-    err = process.communicate()[1].decode()
-    os.close(write)
-    assert "Traceback" not in err, err
+
+def test_output_to_a_closed_pipe():
+    ended = start_in_child(check_into_a_closed_pipe)
+    assert (ended.status, ended.err) == (1, ""), ended

@@ -1,218 +1,284 @@
-"""Libraries that patch threads, too, or use threads and forks; each is skipped where it is not installed.
+"""The patch beside libraries that patch threads or use threads and forks.
 
-nox -s neighbours installs them all.
+A test is skipped where its library is not installed. nox -s neighbours installs all of them.
 """
+import functools
 import os
-import socket
-import subprocess
 import sys
+import threading
 import time
+import warnings
 
 import pytest
-from conftest import check, run
+from conftest import in_child, run, start_in_child
+from helpers import error_of, held_start, nothing_seen
+
+import safethread_patch
+from safethread_patch import _threads
+from safethread_patch._defects._hold import in_forked_child, wait_for, witnessed
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no os.fork")
 
-# What our patch promises, asked of whatever threading.Thread is now.
-OURS = """
-def ours_holds():
+#: The options of a child in which libraries are imported: what those warn of is not tested here.
+NO_WARNINGS = ["-W", "ignore"]
+
+#: Which of the two is the first to patch threads, or to undo its patch.
+ORDERS = ["safethread_patch first", "library first"]
+
+
+def skip_without(library):
+    if "NEIGHBOURS" in os.environ:  # nox -s neighbours has installed all of them
+        __import__(library)
+    pytest.importorskip(library)
+
+
+def needs(library):
+    """Decorate a test: it is skipped where ``library`` is not installed."""
+
+    def decorate(test):
+        @functools.wraps(test)
+        def test_or_skip(**arguments):
+            skip_without(library)
+            test(**arguments)
+
+        test_or_skip.__wrapped__ = getattr(test, "__wrapped__", test)  # Python 2 does not set it, see in_child()
+        return test_or_skip
+
+    return decorate
+
+
+def install_in_order(order, patch_by_library):
+    """Patch threads with both, in the given order."""
+    if order == "safethread_patch first":
+        assert safethread_patch.install()
+        patch_by_library()
+    else:
+        patch_by_library()
+        assert safethread_patch.install()
+
+
+# What the patch promises of whatever threading.Thread is now
+
+
+def start_and_note(thread, outcomes):
+    try:
+        thread.start()
+    except RuntimeError:
+        outcomes.append("refused")
+    else:
+        outcomes.append("ok")
+
+
+def check_patched():
     for _ in range(20):
         thread = threading.Thread(target=int)
         thread.start()
         assert not _threads.is_in_limbo(thread), "start() returned while the thread was in limbo"
         thread.join()
-        try: thread.start()
-        except RuntimeError: pass
-        else: raise AssertionError("a second start() was told that it worked")
-    thread, alive = witnessed(threading.Thread)  # looked up now: greenlets have a class of their own
+        error_of(RuntimeError, thread.start)
+    thread, alive = witnessed(threading.Thread)  # not the default: gevent has replaced the class since
+
     def look():
         assert not thread.is_alive()
         thread.start()
         thread.join()
         assert alive == [True] and not thread.is_alive(), alive
-    lie = in_forked_child(look)
-    assert lie is None, lie
+
+    nothing_seen(in_forked_child(look))
     for _ in range(10):
-        ran, outcomes = [], []
+        ran = []
+        outcomes = []
         thread = threading.Thread(target=ran.append, args=(1,))
-        def start():
-            try: thread.start()
-            except RuntimeError: outcomes.append("refused")
-            else: outcomes.append("ok")
-        starters = [threading.Thread(target=start) for _ in range(2)]
-        for starter in starters: starter.start()
-        for starter in starters: starter.join()
+        starters = [threading.Thread(target=start_and_note, args=(thread, outcomes)) for _ in range(2)]
+        for starter in starters:
+            starter.start()
+        for starter in starters:
+            starter.join()
         thread.join()
         assert (sorted(outcomes), ran) == (["ok", "refused"], [1]), (outcomes, ran)
-def stock_holds():
+
+
+def check_unpatched():
     thread = threading.Thread(target=int)
     thread.start()
     thread.join()
     assert not thread.is_alive()
-"""
-
-ORDERS = ["ours first", "theirs first"]
 
 
-def needs(name):
-    if "NEIGHBOURS" in os.environ:  # the session has installed them all
-        __import__(name)
-    pytest.importorskip(name)
+# Greenlets, whose hub must not block
 
 
-# Greenlets: they never block their hub
+class Gevent(object):
+    def patch(self):
+        import gevent.monkey
+
+        gevent.monkey.patch_all()
+        self.spawn = gevent.spawn
+        self.sleep = gevent.sleep
+
+    def call_in_real_thread(self, function):
+        from gevent.threadpool import ThreadPool
+
+        return ThreadPool(2).apply(function)
+
+
+class Eventlet(object):
+    def patch(self):
+        import eventlet
+
+        eventlet.monkey_patch()
+        self.spawn = eventlet.spawn
+        self.sleep = eventlet.sleep
+
+    def call_in_real_thread(self, function):
+        from eventlet import tpool
+
+        return tpool.execute(function)
+
+
+GREENLET_LIBRARIES = {"eventlet": Eventlet, "gevent": Gevent}
+
+
+def check_greenlets(library, order):
+    greenlets = GREENLET_LIBRARIES[library]()
+    install_in_order(order, greenlets.patch)
+    ticks = []
+
+    def tick():
+        while True:
+            ticks.append(1)
+            greenlets.sleep(0.001)
+
+    greenlets.spawn(tick)
+    check_patched()
+    assert held_start(threading.Thread(target=int)) is False  # start() waits without blocking the hub
+    before = len(ticks)
+    thread = threading.Thread(target=time.sleep, args=(0.3,))
+    thread.start()
+    thread.join()
+    assert len(ticks) - before > 30, "the hub stood still"
+    assert greenlets.call_in_real_thread(lambda: 42) == 42
+    assert safethread_patch.uninstall() is True
+    check_unpatched()
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize(
-    "library, patch, sleep, spawn, in_a_real_thread",
-    [
-        (
-            "gevent",
-            "import gevent.monkey; gevent.monkey.patch_all()",
-            "gevent.sleep",
-            "gevent.spawn",
-            "from gevent.threadpool import ThreadPool; answer = ThreadPool(2).apply(lambda: 42)",
-        ),
-        (
-            "eventlet",
-            "import eventlet; eventlet.monkey_patch()",
-            "eventlet.sleep",
-            "eventlet.spawn",
-            "from eventlet import tpool; answer = tpool.execute(lambda: 42)",
-        ),
-    ],
-)
-def test_greenlets(library, patch, sleep, spawn, in_a_real_thread, order):
-    needs(library)
-    install = "assert safethread_patch.install()\n"
-    both = install + patch + "\n" if order == "ours first" else patch + "\n" + install
-    code = """
-ticks = []
-def tick():
-    while True:
-        ticks.append(1)
-        %s(0.001)
-%s(tick)
-ours_holds()
-before = len(ticks)
-thread = threading.Thread(target=time.sleep, args=(0.3,))
-thread.start()
-thread.join()
-assert len(ticks) - before > 30, "the hub stood still"
-%s
-assert answer == 42
-assert safethread_patch.uninstall() is True
-stock_holds()
-""" % (sleep, spawn, in_a_real_thread)
-    # gevent's own waitpid() may miss the end of a child whose end has just been noted, and waits for ever: 10 of 150
-    # runs on a busy 3.14 without our patch, 0 of 400 with this
-    lines = check(OURS + both + code, flags=["-W", "ignore"], env={"GEVENT_NOWAITPID": "1"})
-    assert lines == []
+@pytest.mark.parametrize("library", sorted(GREENLET_LIBRARIES))
+def test_greenlets(library, order):
+    skip_without(library)
+    # gevent's own waitpid() may miss the end of a child that ended a moment before, and then never returns: 10 of 150
+    # runs on a busy 3.14 without the patch, 0 of 400 with this variable
+    env = {"GEVENT_NOWAITPID": "1"}
+    ended = start_in_child(check_greenlets, library, order, flags=NO_WARNINGS, env=env)
+    assert (ended.status, ended.out) == (0, "done None\n"), ended
 
 
 # Tools that patch the same methods
 
 
+@needs("sentry_sdk")
 @pytest.mark.parametrize("order", ORDERS)
+@in_child(flags=NO_WARNINGS)
 def test_sentry(order):
-    needs("sentry_sdk")
-    code = """
-import sentry_sdk
-from sentry_sdk.integrations.threading import ThreadingIntegration
-from sentry_sdk.transport import Transport
-events = []
-class Kept(Transport):
-    def capture_envelope(self, envelope): events.append(envelope.get_event())
-def install_theirs():
-    sentry_sdk.init(
-        "http://key@127.0.0.1:9/1", transport=Kept, default_integrations=False,
-        integrations=[ThreadingIntegration(propagate_scope=True)])
-def theirs_holds():
-    sentry_sdk.set_tag("who", "the parent")
-    del events[:]
-    found, threading.excepthook = threading.excepthook, lambda args: None
-    thread = threading.Thread(target=lambda: 1 / 0)
-    thread.start()
-    thread.join()
-    threading.excepthook = found
-    assert [event["exception"]["values"][0]["type"] for event in events] == ["ZeroDivisionError"]
-    assert events[0]["tags"] == {"who": "the parent"}
-if %r == "ours first":
+    import sentry_sdk
+    from sentry_sdk.integrations.threading import ThreadingIntegration
+    from sentry_sdk.transport import Transport
+
+    events = []
+
+    class ListTransport(Transport):
+        def capture_envelope(self, envelope):
+            events.append(envelope.get_event())
+
+    def init():
+        sentry_sdk.init(
+            "http://key@127.0.0.1:9/1",
+            transport=ListTransport,
+            default_integrations=False,
+            integrations=[ThreadingIntegration(propagate_scope=True)],
+        )
+
+    def check_sentry():
+        sentry_sdk.set_tag("who", "the parent")
+        del events[:]
+        original = threading.excepthook
+        threading.excepthook = lambda args: None
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+        threading.excepthook = original
+        assert [event["exception"]["values"][0]["type"] for event in events] == ["ZeroDivisionError"]
+        assert events[0]["tags"] == {"who": "the parent"}
+
+    install_in_order(order, init)
+    check_patched()
+    check_sentry()
+    warnings.simplefilter("ignore")
+    safethread_patch.uninstall()
+    check_sentry()
     assert safethread_patch.install()
-    install_theirs()
-else:
-    install_theirs()
-    assert safethread_patch.install()
-ours_holds()
-theirs_holds()
-warnings.simplefilter("ignore")
-safethread_patch.uninstall()
-theirs_holds()
-assert safethread_patch.install()
-ours_holds()
-theirs_holds()
-""" % order
-    check(OURS + code, flags=["-W", "ignore"])
+    check_patched()
+    check_sentry()
 
 
+@needs("opentelemetry.instrumentation.threading")
 @pytest.mark.parametrize("undone", ORDERS)
 @pytest.mark.parametrize("order", ORDERS)
+@in_child(flags=NO_WARNINGS)
 def test_opentelemetry(order, undone):
-    needs("opentelemetry.instrumentation.threading")
-    code = """
-from opentelemetry import context
-from opentelemetry.instrumentation.threading import ThreadingInstrumentor
-found = [vars(threading.Thread)[name] for name in ("start", "run")]
-theirs = ThreadingInstrumentor()
-def theirs_holds():
-    token, got = context.attach(context.set_value("key", "a value")), []
-    thread = threading.Thread(target=lambda: got.append(context.get_value("key")))
-    thread.start()
-    thread.join()
-    context.detach(token)
-    return got == ["a value"]
-if %(order)r == "ours first":
-    assert safethread_patch.install()
-    theirs.instrument()
-else:
-    theirs.instrument()
-    assert safethread_patch.install()
-ours_holds()
-assert theirs_holds()
-warnings.simplefilter("ignore")
-if %(undone)r == "theirs first":
-    theirs.uninstrument()
-    ours_holds()
-    # what is under ours it does not find, and leaves
-    assert theirs_holds() is (%(order)r == "theirs first")
-    assert safethread_patch.uninstall()
-else:
-    safethread_patch.uninstall()
-    assert theirs_holds()
-    theirs.uninstrument()
-    assert not theirs_holds()
-    safethread_patch.uninstall()
-if (%(order)r, %(undone)r) != ("theirs first", "theirs first"):
-    assert all(vars(threading.Thread)[name] is was for name, was in zip(("start", "run"), found))
-    assert safethread_patch.status()["others"] == {}
-stock_holds()
-""" % {"order": order, "undone": undone}
-    check(OURS + code, flags=["-W", "ignore"])
+    from opentelemetry import context
+    from opentelemetry.instrumentation.threading import ThreadingInstrumentor
+
+    def context_is_propagated():
+        token = context.attach(context.set_value("key", "a value"))
+        values = []
+        thread = threading.Thread(target=lambda: values.append(context.get_value("key")))
+        thread.start()
+        thread.join()
+        context.detach(token)
+        return values == ["a value"]
+
+    stock = [vars(threading.Thread)[name] for name in ("start", "run")]
+    instrumentor = ThreadingInstrumentor()
+    install_in_order(order, instrumentor.instrument)
+    check_patched()
+    assert context_is_propagated()
+    warnings.simplefilter("ignore")
+    if undone == "library first":
+        instrumentor.uninstrument()
+        check_patched()
+        # it does not see its own patch under another one, and leaves it there
+        assert context_is_propagated() is (order == "library first")
+        assert safethread_patch.uninstall()
+    else:
+        safethread_patch.uninstall()
+        assert context_is_propagated()
+        instrumentor.uninstrument()
+        assert not context_is_propagated()
+        safethread_patch.uninstall()
+    if (order, undone) != ("library first", "library first"):
+        assert all(vars(threading.Thread)[name] is method for name, method in zip(("start", "run"), stock))
+        assert safethread_patch.status()["others"] == {}
+    check_unpatched()
 
 
 # Servers that fork
 
-
+# a module that gunicorn imports
 APP = """
-import os, threading, time
+import os
+import threading
+
 over = threading.Event()
 thread = threading.Thread(target=over.wait)
 thread.daemon = True
 threading.Thread(target=int).start()
+
+
 def app(environ, start_response):
     try:
-        if environ["PATH_INFO"] == "/start": thread.start()
+        if environ["PATH_INFO"] == "/start":
+            thread.start()
         body = "%d %s" % (os.getpid(), thread.is_alive())
     except RuntimeError as error:
         body = "%d %s" % (os.getpid(), error)
@@ -222,12 +288,17 @@ def app(environ, start_response):
 
 
 def free_port():
+    import socket
+
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return server.getsockname()[1]
 
 
 def get(port, path):
+    """Return the body of the answer."""
+    import socket
+
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(("GET %s HTTP/1.0\r\n\r\n" % path).encode("ascii"))
         answer = b""
@@ -242,13 +313,17 @@ class Server(object):
     """gunicorn --preload with three workers, on the loopback address."""
 
     def __init__(self, tmpdir, launcher, *options):
+        import subprocess
+
         tmpdir.join("app.py").write(APP)
         self.port = free_port()
         self._log = open(str(tmpdir.join("log")), "w+")
         command = [sys.executable, "-m"] + launcher + ["gunicorn", "--preload", "--workers=3"]
         command += ["--bind=127.0.0.1:%d" % self.port] + list(options) + ["app:app"]
         env = dict(os.environ, PYTHONPATH=os.environ.get("PYTHONPATH", ""), PYTHONDONTWRITEBYTECODE="1")
-        self._process = subprocess.Popen(command, cwd=str(tmpdir), stdout=self._log, stderr=self._log, env=env, start_new_session=True)
+        self._process = subprocess.Popen(
+            command, cwd=str(tmpdir), stdout=self._log, stderr=self._log, env=env, start_new_session=True
+        )
 
     def __enter__(self):
         for _ in range(300):
@@ -271,203 +346,258 @@ class Server(object):
 
 def answers(server, path, workers=3):
     """Ask until each of the workers has answered; return the first answer of each, by its pid."""
-    seen = {}
+    first_answers = {}
     for _ in range(2000):
         pid, _, answer = get(server.port, path).partition(" ")
-        seen.setdefault(pid, answer)
-        if len(seen) == workers:
-            return seen
-    raise RuntimeError("only %r answered" % seen)
+        first_answers.setdefault(pid, answer)
+        if len(first_answers) == workers:
+            return first_answers
+    raise RuntimeError("only %r answered" % first_answers)
 
 
-@pytest.mark.parametrize("worker", [[], ["--worker-class=gthread", "--threads=2"]])
+@needs("gunicorn")
+@pytest.mark.parametrize("worker", [[], ["--worker-class=gthread", "--threads=2"]], ids=["sync", "gthread"])
 def test_gunicorn(tmpdir, worker):
-    needs("gunicorn")
     with Server(tmpdir, ["safethread_patch", "run", "-m"], *worker) as server:
         assert set(answers(server, "/").values()) == set(["False"])
-        # some have been asked to start it before the others have answered
+        # a worker may be asked to start it twice before each has answered once
         started = answers(server, "/start")
         assert set(started.values()) <= set(["True", "threads can only be started once"]), started
         assert set(answers(server, "/").values()) == set(["True"])
     if (3, 7) <= sys.version_info < (3, 13):
-        with Server(tmpdir, [], *worker) as server:  # stock: it runs, and says that it does not
+        with Server(tmpdir, [], *worker) as server:  # stock: the thread runs, and is_alive() says False
             answers(server, "/start")
             assert "False" in answers(server, "/").values()
 
 
-def test_celery_prefork(tmpdir):
-    needs("celery")
-    tmpdir.join("tasks.py").write(
-        """
-import os, threading
+# a program: the worker imports it by the name of its file
+TASKS = """
+import os
+import threading
+
 from celery import Celery
+from celery.signals import worker_ready
+
 app = Celery("tasks", broker="memory://", backend="cache+memory://")
 over = threading.Event()
 thread = threading.Thread(target=over.wait, daemon=True)
 threading.Thread(target=int).start()
+
+
 @app.task
 def start(path):
     thread.start()
-    with open(path, "w") as file: file.write(str(thread.is_alive()))
+    with open(path, "w") as file:
+        file.write(str(thread.is_alive()))
+
+
+def stop_after_answer(path):
+    for _ in range(300):
+        if os.path.exists(path) and os.path.getsize(path):
+            break
+        over.wait(0.1)
+    app.control.shutdown()
+    os.kill(os.getpid(), 15)
+
+
 if __name__ == "__main__":
     path = os.path.join(os.getcwd(), "answer")
-    from celery.signals import worker_ready
+
     @worker_ready.connect
     def ready(sender, **kwargs):
         start.apply_async(args=[path])
-        def stop():
-            for _ in range(300):
-                if os.path.exists(path) and os.path.getsize(path): break
-                over.wait(0.1)
-            app.control.shutdown()
-            os.kill(os.getpid(), 15)
-        threading.Thread(target=stop, daemon=True).start()
-    app.worker_main(["worker", "--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=ERROR"])
-"""
+        threading.Thread(target=stop_after_answer, args=(path,), daemon=True).start()
+
+    app.worker_main(
+        ["worker", "--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=ERROR"]
     )
-    env = {"C_FORCE_ROOT": "1"}
-    ended = run([sys.executable, "-W", "ignore", "-m", "safethread_patch", "run", "tasks.py"], cwd=str(tmpdir), env=env, deadline=90)
+"""
+
+
+@needs("celery")
+def test_celery_prefork(tmpdir):
+    tmpdir.join("tasks.py").write(TASKS)
+    command = [sys.executable, "-W", "ignore", "-m", "safethread_patch", "run", "tasks.py"]
+    ended = run(command, cwd=str(tmpdir), env={"C_FORCE_ROOT": "1"}, deadline=90)
     assert tmpdir.join("answer").check() and tmpdir.join("answer").read() == "True", ended
 
 
 # The standard library, and an event loop
 
 
+def sum_of_executor(loop):
+    """Let the loop's executor call abs() in its threads, and return the sum."""
+    import asyncio
+
+    futures = [loop.run_in_executor(None, abs, number) for number in range(100)]
+    return sum(loop.run_until_complete(asyncio.gather(*futures)))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 7), reason="3.7 and later")
+@in_child(flags=NO_WARNINGS)
 def test_pools_executors_and_subprocesses():
-    code = """
-import asyncio, multiprocessing, subprocess
-from concurrent.futures import ThreadPoolExecutor, ProcessPoolExecutor
-safethread_patch.install()
-executor = ThreadPoolExecutor(4)
-assert sum(executor.map(int, range(100))) == 4950
-for method in ("fork", "spawn", "forkserver"):
-    context = multiprocessing.get_context(method)
-    with context.Pool(2) as pool: assert sum(pool.map(abs, range(100))) == 4950
-    if hasattr(sys, "pypy_version_info") and method != "fork": continue  # 7.3.11: no '_adjust_process_count', on stock too
-    with ProcessPoolExecutor(2, mp_context=context) as processes: assert sum(processes.map(abs, range(100))) == 4950
-lie = in_forked_child(lambda: None if ThreadPoolExecutor(1).submit(abs, -3).result() == 3 else "wrong")
-assert lie is None, lie
-async def work():
-    loop = asyncio.get_running_loop()
-    return sum(await asyncio.gather(*[loop.run_in_executor(None, abs, number) for number in range(100)]))
-assert asyncio.run(work()) == 4950
-threads = [threading.Thread(target=subprocess.check_call, args=(["true"],), kwargs={"preexec_fn": os.getpid}) for _ in range(8)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-ours_holds()
-"""
-    if sys.version_info < (3, 7):
-        pytest.skip("3.7 and later")
-    check(OURS + code, flags=["-W", "ignore"])
+    import asyncio
+    import multiprocessing
+    import subprocess
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+    safethread_patch.install()
+    executor = ThreadPoolExecutor(4)
+    assert sum(executor.map(int, range(100))) == 4950
+    for method in ("fork", "spawn", "forkserver"):
+        context = multiprocessing.get_context(method)
+        with context.Pool(2) as pool:
+            assert sum(pool.map(abs, range(100))) == 4950
+        if hasattr(sys, "pypy_version_info") and method != "fork":
+            continue  # PyPy 7.3.11 has no _adjust_process_count, on stock either
+        with ProcessPoolExecutor(2, mp_context=context) as processes:
+            assert sum(processes.map(abs, range(100))) == 4950
+
+    def look():
+        answer = ThreadPoolExecutor(1).submit(abs, -3).result()
+        return None if answer == 3 else "the executor says %r" % answer
+
+    nothing_seen(in_forked_child(look))
+    loop = asyncio.new_event_loop()
+    assert sum_of_executor(loop) == 4950
+    if sys.version_info >= (3, 9):
+        loop.run_until_complete(loop.shutdown_default_executor())  # joins the executor in a thread
+    loop.close()
+    options = {"preexec_fn": os.getpid}  # with it, subprocess calls the at-fork hooks
+    threads = [threading.Thread(target=subprocess.check_call, args=(["true"],), kwargs=options) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    check_patched()
 
 
+@needs("uvloop")
+@in_child(flags=NO_WARNINGS)
 def test_uvloop():
-    needs("uvloop")
-    code = """
-import asyncio, uvloop
-safethread_patch.install()
-async def work():
-    loop = asyncio.get_running_loop()
-    total = sum(await asyncio.gather(*[loop.run_in_executor(None, abs, number) for number in range(100)]))
-    process = await asyncio.create_subprocess_exec("true")
-    return total, await process.wait()
-loop = uvloop.new_event_loop()
-asyncio.set_event_loop(loop)
-assert loop.run_until_complete(work()) == (4950, 0)
-ours_holds()
-"""
-    check(OURS + code, flags=["-W", "ignore"])
+    import asyncio
+
+    import uvloop
+
+    safethread_patch.install()
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    assert sum_of_executor(loop) == 4950
+    process = loop.run_until_complete(asyncio.create_subprocess_exec("true"))
+    assert loop.run_until_complete(process.wait()) == 0
+    check_patched()
 
 
+@needs("freezegun")
+@in_child(flags=NO_WARNINGS)
 def test_frozen_clock():
-    needs("freezegun")
-    code = """
-safethread_patch.install()
-import freezegun
-with freezegun.freeze_time("2013-01-01"):
-    ours_holds()
-"""
-    check(OURS + code, flags=["-W", "ignore"])
+    safethread_patch.install()
+    import freezegun
+
+    with freezegun.freeze_time("2013-01-01"):
+        check_patched()
 
 
 # Debuggers and tracers
 
 
-def test_traceback_of_a_thread_has_few_frames_of_ours():
-    code = """
-import traceback
-safethread_patch.install()
-seen = []
-thread = threading.Thread(target=lambda: seen.extend(traceback.extract_stack()))
-thread.start()
-thread.join()
-names = [(os.path.basename(frame[0]), frame[2]) for frame in seen]
-ours = [name for file, name in names if file == "_announce.py"]
-assert ours == ["run"], names
-def bad(): 1 / 0
-def fails():
-    try: threading.Thread(target=bad).start(0)
-    except TypeError: return traceback.format_exc()
-text = fails()
-assert text.count("_start.py") <= 1, text
-"""
-    check(code)
+@in_child
+def test_traceback_of_a_thread_has_few_frames_of_the_patch():
+    import traceback
+
+    safethread_patch.install()
+    stack = []
+    thread = threading.Thread(target=lambda: stack.extend(traceback.extract_stack()))
+    thread.start()
+    thread.join()
+    frames = [(os.path.basename(frame[0]), frame[2]) for frame in stack]
+    assert [name for file, name in frames if file == "_announce.py"] == ["run"], frames
+    try:
+        threading.Thread(target=int).start(0)
+    except TypeError:
+        text = traceback.format_exc()
+    else:
+        raise AssertionError("start() took an argument")
+    assert text.count("_start.py") <= 1, text
 
 
-def test_tracers_see_the_user_s_code():
-    code = """
-safethread_patch.install()
-traced, profiled = [], []
-def trace(frame, event, argument):
-    traced.append(frame.f_code.co_name)
-    return trace
+@in_child
+def test_tracers_see_the_code_of_the_user():
+    safethread_patch.install()
+    traced = []
+    profiled = []
+
+    def trace(frame, event, argument):
+        traced.append(frame.f_code.co_name)
+        return trace
+
+    def target():
+        return 1
+
+    threading.settrace(trace)
+    threading.setprofile(lambda frame, event, argument: profiled.append(frame.f_code.co_name))
+    sys.settrace(trace)
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    sys.settrace(None)
+    threading.settrace(None)
+    threading.setprofile(None)
+    assert "target" in traced and "target" in profiled and "start" in traced
+
+
+@needs("faulthandler")
+@in_child
+def test_faulthandler_dump():
+    import faulthandler
+    import tempfile
+
+    safethread_patch.install()
+    over = threading.Event()
+
+    def a_function_of_the_user():
+        over.wait()
+
+    def dump():
+        with tempfile.TemporaryFile("w+") as file:
+            faulthandler.dump_traceback(file, all_threads=True)
+            file.seek(0)
+            return file.read()
+
+    thread = threading.Thread(target=a_function_of_the_user)
+    thread.start()
+    wait_for(lambda: "a_function_of_the_user" in dump(), "the dump shows the thread")
+    assert dump().count("_announce.py") == 1
+    over.set()
+
+
+PROGRAM = """\
+import threading
+
 def target():
-    return 1
-threading.settrace(trace)
-threading.setprofile(lambda frame, event, argument: profiled.append(frame.f_code.co_name))
-sys.settrace(trace)
+    number = 41
+    return number + 1
+
 thread = threading.Thread(target=target)
 thread.start()
 thread.join()
-sys.settrace(None); threading.settrace(None); threading.setprofile(None)
-assert "target" in traced and "target" in profiled and "start" in traced
+print("fine")
 """
-    check(code)
 
 
-def test_faulthandler_dump():
-    needs("faulthandler")
-    code = """
-import faulthandler, tempfile
-safethread_patch.install()
-over = threading.Event()
-def a_function_of_the_user(): over.wait()
-thread = threading.Thread(target=a_function_of_the_user)
-thread.start()
-def dump():
-    with tempfile.TemporaryFile("w+") as file:
-        faulthandler.dump_traceback(file, all_threads=True)
-        file.seek(0)
-        return file.read()
-wait_for(lambda: "a_function_of_the_user" in dump(), "the thread is there")
-assert dump().count("_announce.py") == 1
-over.set()
-"""
-    check(code)
-
-
+@needs("coverage")
 def test_coverage(tmpdir):
-    needs("coverage")
-    tmpdir.join("program.py").write("import threading\ndef target():\n    return 1\nthread = threading.Thread(target=target)\nthread.start()\nthread.join()\n")
-    for arguments in (["run", "-m", "coverage", "run", "--include=program.py", "program.py"],):
-        ended = run([sys.executable, "-m", "safethread_patch"] + arguments, cwd=str(tmpdir))
-        assert ended.status == 0 and ended.err == "", ended
+    tmpdir.join("program.py").write(PROGRAM)
+    command = [sys.executable, "-m", "safethread_patch", "run", "-m", "coverage", "run", "--include=program.py"]
+    ended = run(command + ["program.py"], cwd=str(tmpdir))
+    assert ended.status == 0 and ended.err == "", ended
     ended = run([sys.executable, "-m", "coverage", "report"], cwd=str(tmpdir))
     assert "100%" in ended.out, ended
 
 
 def test_pdb(tmpdir):
-    tmpdir.join("program.py").write("import threading\ndef target():\n    number = 41\n    return number + 1\nthread = threading.Thread(target=target)\nthread.start()\nthread.join()\nprint('fine')\n")
+    tmpdir.join("program.py").write(PROGRAM)
     tmpdir.join("commands").write("break target\ncontinue\ncontinue\ncontinue\nquit\n")
-    ended = run([sys.executable, "-m", "safethread_patch", "run", "-m", "pdb", "program.py"], cwd=str(tmpdir), stdin=str(tmpdir.join("commands")))
+    command = [sys.executable, "-m", "safethread_patch", "run", "-m", "pdb", "program.py"]
+    ended = run(command, cwd=str(tmpdir), stdin=str(tmpdir.join("commands")))
     assert "fine" in ended.out and "Traceback" not in ended.out, ended

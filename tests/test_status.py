@@ -1,0 +1,81 @@
+"""safethread-patch status: says whether and how the patch is loaded in this environment, what keeps it out, and what
+an enable has left behind.
+"""
+import json
+import os
+
+from conftest import PY2
+
+
+def status(environment, *flags, **kwargs):
+    """Return the report of an interpreter with these flags."""
+    ended = environment.python(*(flags + ("-m", "safethread_patch", "status", "--json")), **kwargs)
+    assert ended.status == 0 and ended.err == "", ended
+    return json.loads(ended.out)
+
+
+def status_under_run(environment, **kwargs):
+    ended = environment.command("run", "-m", "safethread_patch", "status", "--json", **kwargs)
+    assert ended.status == 0 and ended.err == "", ended
+    return json.loads(ended.out)
+
+
+def base_names(paths):
+    return sorted(os.path.basename(path) for path in paths)
+
+
+def test_status(environment):
+    report = status(environment)
+    assert report["installed"] is False and report["way"] is None
+    assert report["enabled"] == report["leftovers"] == report["kept_out"] == []
+    assert report["others"] == {} and "double-start" in report["defects"]
+    environment.command("enable")
+    report = status(environment)
+    assert report["installed"] is True and report["way"] == "enable"
+    assert base_names(report["enabled"]) == environment.names_from_enable()
+    report = status_under_run(environment, env={"SAFETHREAD_PATCH": "1"})
+    assert report["installed"] is True
+    environment.command("disable")
+    report = status_under_run(environment)
+    assert report["installed"] is True and report["way"] == "run"
+
+
+def test_status_says_what_keeps_the_patch_out(environment):
+    environment.command("enable")
+    report = status(environment, env={"SAFETHREAD_PATCH": "off"})
+    assert not report["installed"] and "SAFETHREAD_PATCH=off" in report["kept_out"][0]
+    report = status(environment, "-E")
+    assert report["installed"] and report["flags"] == ["-E"] and "keeps run out" in report["kept_out"][0]
+    if not PY2:  # there the environment is the user's site folder
+        program = """
+import sys
+sys.path.append(%r)
+sys.argv[1:] = ["status", "--json"]
+from safethread_patch._cli import main
+main()
+""" % environment.site
+        report = json.loads(environment.python("-S", "-c", program).out)
+        assert not report["installed"] and report["flags"] == ["-S"]
+        assert "keeps run and enable out" in report["kept_out"][0]
+
+
+def test_status_names_leftovers(environment):
+    environment.command("enable")
+    helper = os.path.join(environment.site, "_safethread_patch_autoload.py")
+    environment.write(helper, "def load(): pass  # an older version's")
+    environment.write(helper + ".tmp", "")
+    report = status(environment)
+    assert report["enabled"] == [] and not report["installed"]
+    assert base_names(report["leftovers"]) == environment.names_from_enable()
+    assert helper + ".tmp" in report["leftovers"] and helper in report["leftovers"]
+    environment.command("enable")
+    assert status(environment)["leftovers"] == []
+    environment.command("disable")
+    assert environment.names_from_enable() == []
+
+
+def test_status_for_people(environment):
+    environment.command("enable")
+    ended = environment.command("status")
+    assert ended.status == 0 and ended.err == "", ended
+    assert "patched:      yes, by enable" in ended.out and "safethread_patch.pth" in ended.out, ended
