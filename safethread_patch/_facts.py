@@ -43,6 +43,10 @@ CHILD_FORGETS_ENDED = VERSION < (3, 3, 3)
 CHILD_FAILS_AT_DUMMIES = (2, 7) <= VERSION < (2, 7, 4)
 
 
+#: Issue 44422: the lock of the registry is reentrant.
+LIMBO_LOCK_IS_REENTRANT = VERSION >= (3, 10)
+
+
 def _child_keeps_native_id():
     # gh-132542. The code is asked, not the version: distributions backport patches.
     renew = getattr(threading.Thread, "_set_native_id", None)
@@ -88,6 +92,12 @@ DEFECTS = (
         "inflight-after-fork",
         "start in flight at the fork: the child can neither start nor join the Thread",
         FORK and not _ZOMBIES,
+        None,
+    ),
+    Defect(
+        "spoiled-child",
+        "a signal, an odd Thread or a replaced lock ends threading's part in the child half-way",
+        FORK,
         None,
     ),
     Defect(

@@ -3,122 +3,139 @@
 The child is repaired, and no fork waits for a start: concurrent.futures and logging hold a lock across Thread.start(),
 and their before-fork hooks take the same lock. Whoever waited there would wait without end.
 
+Threading has an at-fork hook of its own, which mostly leaves nothing to do but the starts in flight. But one odd Thread,
+a replaced lock or a signal ends it half-way. So what it does is checked at a glance, and done again if it was not done.
+The repair can be repeated: it is safe to interrupt it, and to do it again.
+
 Nothing here raises, waits, logs, or takes a lock that another thread may hold. The cost is memory, not time: a page is
 copied when the child first touches an object on it. So nothing is looked at without need.
 """
 import os
 import threading
-import weakref
 
 from safethread_patch import _threads
-from safethread_patch._facts import CHILD_KEEPS_NATIVE_ID, CHILD_STOPS_UNSTARTED, FREE_THREADED
-from safethread_patch._state import state
+from safethread_patch._facts import CHILD_KEEPS_NATIVE_ID, CHILD_STOPS_UNSTARTED, FREE_THREADED, PY2
+from safethread_patch._state import call_original, state
+from safethread_patch._threads import low_level
+
+if PY2:
+    from safethread_patch import _py2
 
 # The at-fork hooks. They cannot be unregistered, and do nothing while the patch is not active.
 
 
 def before():
-    """Note which threads are in limbo: threading clears it in the child.
-
-    Needed for those without a claim: their start began before install(), or was left by Ctrl-C, or did not go through
-    ``Thread.start``.
-    """
+    """Note the current thread, the registry's lock, and the Threads that threading's part in the child may forget."""
     if not state.is_active:
         return
-    if CHILD_STOPS_UNSTARTED:  # not only in the child, where an at-fork hook older than the patch's may start a thread
+    if CHILD_STOPS_UNSTARTED and not state.has_forked:  # here, because an older at-fork hook may start a thread in the child
         state.has_forked = True
-    if threading._limbo or state.limbo_notes:
-        ident, pid = _threads.low_level.get_ident(), os.getpid()
-        noted = [weakref.ref(thread) for thread in _threads.values_of(threading._limbo)]
-        if ident in state.limbo_notes and state.limbo_notes[ident][0] != pid:
-            # this is a child that is not repaired yet: an at-fork hook older than the patch's forks, and limbo is cleared
-            noted += state.limbo_notes[ident][1]
-        if noted:
-            state.limbo_notes[ident] = pid, noted
-        else:
-            state.limbo_notes.pop(ident, None)
+    ident = low_level.get_ident()
+    note = threading._active.get(ident), threading._active_limbo_lock, _threads.forgotten_in_child()
+    state.forks.setdefault(ident, []).append(note)
+
+
+def after_in_parent():
+    """Forget what before() noted."""
+    ident = low_level.get_ident()
+    notes = state.forks.get(ident)
+    if notes:
+        notes.pop()
+        if not notes:
+            state.forks.pop(ident, None)
 
 
 def after_in_child():
     """Repair this process, a forked child, unless that is done."""
+    if state.is_active and not is_repaired():
+        try:
+            _repair()
+        finally:
+            if not is_repaired():  # a signal handler has raised
+                _repair()
+
+
+def is_repaired():
+    """Tell whether this process was patched or repaired, and no at-fork hook older than the patch's runs."""
+    return state.pid == os.getpid() and not state.is_before_hook
+
+
+def _repair():
+    if state.pid != os.getpid():
+        repair_process()
+    elif threading._active_limbo_lock is not state.limbo_lock:
+        # start() has repaired this process, for a thread of an older hook, and threading's part has come after that
+        early = list(state.early_threads)
+        if not _threads.is_registry_of_child(None):
+            _threads.repair_registry(None, (), [thread for thread, _ in early] + claimed_threads())
+        _threads.revive(early)
+    state.is_before_hook = False
+    state.early_threads = []
+
+
+def repair_before_hook():
+    """Repair this process, a forked child, for its first start(), which is earlier than the patch's at-fork hook."""
+    # without a note of before() there is no hook to come: C code has forked
+    state.is_before_hook = low_level.get_ident() in state.forks
+    repair_process()
+
+
+def note_early_thread(thread):
+    """Keep ``thread`` for the patch's at-fork hook: threading's part in the child may still come, and stops it."""
+    state.early_threads.append((thread, _threads.end_mark(thread)))
+
+
+# Since gh-114423 (3.13, 3.12.3) a dummy's finalizer takes the registry's lock. A child calls it within os.fork(), before any
+# hook, for the dummies of threads that do not exist there, and waits without end if another thread held the lock at the
+# fork. Nobody else changes this entry: the finalizer runs when the thread ends, and until then no other has its ident.
+def __del__(self, _active=threading._active):
     if not state.is_active:
-        return
-    if FREE_THREADED and not is_to_be_repaired():
-        # start() has repaired it, for a thread of an older hook; or somebody has replaced the registry's lock
-        enter_process()
-        return
-    if CHILD_STOPS_UNSTARTED:  # also if before() was not called for this fork
+        return call_original(self)
+    if _active.get(self._tident) is self._dummy_thread:
+        _active.pop(self._tident, None)
+    return None
+
+
+# The repair. Each step can be repeated, and what tells that it is over comes last.
+
+
+def repair_process():
+    """Repair this process, a forked child. If a signal handler interrupts it, calling it again does the rest."""
+    if CHILD_STOPS_UNSTARTED and not state.has_forked:  # before() was not called for this fork
         state.has_forked = True
-    suspects = []
-    if state.limbo_notes:
-        _, noted = state.limbo_notes.get(_threads.low_level.get_ident(), (None, ()))
-        suspects = [reference() for reference in noted]
-        state.limbo_notes = {}
-    if state.claims or state.wakeup_locks or suspects or FREE_THREADED:
-        repair_starts(suspects)
+    current, limbo_lock, suspects = None, state.limbo_lock, claimed_threads()
+    for noted, lock, forgotten in state.forks.get(low_level.get_ident(), ()):
+        current = noted or current
+        limbo_lock = lock
+        suspects += forgotten
+    if not _threads.is_registry_of_child(limbo_lock):
+        _threads.repair_registry(current, suspects, ())
+    elif suspects:
+        # the current thread, and what at-fork hooks older than the patch's have started
+        alive = _threads.values_of(threading._active)
+        for thread in suspects:
+            if not any(other is thread for other in alive):
+                _threads.quietly(_threads.repair, thread)
     if CHILD_KEEPS_NATIVE_ID:
         _threads.renew_native_id()
-
-
-# The repair
+    enter_process()
 
 
 def enter_process():
-    """Note that this process was patched or repaired."""
-    state.pid, state.limbo_lock = os.getpid(), threading._active_limbo_lock
+    """Note that this process is patched or repaired, and forget the starts that it copied from its parent."""
+    if state.pid != os.getpid():
+        if state.claims or state.wakeup_locks or FREE_THREADED:
+            if PY2:
+                _py2.take_waits_back(claimed_threads())
+            state.claims, state.wakeup_locks, state.claimed_threads = {}, {}, {}
+        if state.forks:
+            state.forks = {}
+    state.limbo_lock = threading._active_limbo_lock
+    state.pid = os.getpid()
 
 
-def is_to_be_repaired():
-    """Tell whether this process is a child whose repair is still to come, because an older at-fork hook runs."""
-    return state.pid != os.getpid()
-
-
-def repair_starts(suspects):
-    """Repair the Threads whose start was in flight at the fork; call it in a child, after threading's own part.
-
-    ``suspects``: Threads to look at besides those with a claim. Returns the Threads whose claims were copied.
-    """
-    enter_process()
-    copied = take_copied_starts()
-    # the current thread, and what at-fork hooks older than the patch's have started
-    alive = _threads.values_of(threading._active)
-    for thread in copied + suspects:
-        if thread is not None and not any(other is thread for other in alive):
-            quietly(_threads.repair, thread)
-    return copied
-
-
-def take_copied_starts():
-    """Forget the starts that the fork copied, and return their Threads; call it in a child."""
+def claimed_threads():
+    """Return the Threads with a start in flight."""
     if FREE_THREADED:
-        copied = _threads.values_of(state.claimed_threads)
-        state.claims, state.wakeup_locks, state.claimed_threads = {}, {}, {}
-        return copied
-    # the other claims are of threads that an at-fork hook older than the patch's has started
-    copied = [claim[0] for claim in _threads.values_of(state.claims) if is_copied(claim)]
-    for thread in copied:
-        forget_start(thread)
-    for key in state.wakeup_locks.copy():  # of a thread that started itself anew, and took over the first start's claim
-        if key not in state.claims:
-            state.wakeup_locks.pop(key, None)
-    return copied
-
-
-def is_copied(claim):
-    """Tell whether ``claim`` was made in the process that forked this one; for a child."""
-    _, _, limbo_lock = claim
-    return limbo_lock is not threading._active_limbo_lock
-
-
-def forget_start(thread):
-    """Forget the start of ``thread`` that the fork copied; for a child."""
-    state.claims.pop(id(thread), None)
-    state.wakeup_locks.pop(id(thread), None)
-
-
-def quietly(function, *args):
-    """Call ``function``, and ignore an error: of a subclass's __setattr__, say. The other Threads are to be repaired too."""
-    try:
-        function(*args)
-    except Exception:
-        pass
+        return _threads.values_of(state.claimed_threads)
+    return [thread for thread, _ in _threads.values_of(state.claims)]

@@ -5,35 +5,30 @@ It looks that function up by name in each child, whatever forked. The functions 
 import threading
 
 from safethread_patch import _fork, _threads
-from safethread_patch._facts import CHILD_FAILS_AT_DUMMIES, CHILD_FORGETS_ENDED, CHILD_STOPS_UNSTARTED, PY2
+from safethread_patch._facts import CHILD_FAILS_AT_DUMMIES, CHILD_FORGETS_ENDED, PY2
 from safethread_patch._state import call_original, state
 
 if CHILD_FORGETS_ENDED:
     from safethread_patch._threads import _flags
-if PY2:
-    from safethread_patch import _py2
 
 
 def after_fork():
-    # the current thread is mostly the only one, and whether it is a dummy is not asked: that is one page less
-    has_dummies = CHILD_FAILS_AT_DUMMIES and (
-        len(threading._active) > 1 or threading._get_ident() not in threading._active
-    )
-    has_starts = threading._limbo or state.claims or state.wakeup_locks
-    if not (CHILD_STOPS_UNSTARTED or has_dummies or has_starts) or not state.is_active:
-        return call_original()
-    suspects = _threads.values_of(threading._limbo)
-    if CHILD_STOPS_UNSTARTED:
-        state.has_forked = True
-    if has_dummies:
-        _fork.quietly(_flags.complete_dummies)
+    # Before 3.7 no signal handler runs between the call and a try statement that comes first, nor between a finally and a
+    # try statement that comes first in it.
     try:
+        if state.is_active:
+            _fork.before()
+            # the current thread is mostly the only one, and whether it is a dummy is not asked: that is one page less
+            if CHILD_FAILS_AT_DUMMIES and (
+                len(threading._active) > 1 or threading._get_ident() not in threading._active
+            ):
+                _flags.complete_dummies()
         return call_original()
     finally:
-        if state.claims or state.wakeup_locks or suspects:
-            copied = _fork.repair_starts(suspects)
-            if PY2:
-                _py2.take_waits_back(copied)
+        try:
+            _fork.after_in_child()
+        finally:
+            _fork.after_in_child()  # does what a signal handler kept the first call from
 
 
 # To see that a thread has ended, the stock join() takes a lock of the Thread, which another join() may have held at the

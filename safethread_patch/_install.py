@@ -113,20 +113,21 @@ def _install():
             if __debug__:  # under -O nobody calls it
                 _put(threading.Thread, "_note", _py2._note)
             _put(_owner("_Thread__stop"), "_Thread__stop", _py2.__stop)
+        if _facts.FORK and hasattr(threading, "_DeleteDummyThreadOnDel"):
+            _put(threading._DeleteDummyThreadOnDel, "__del__", _fork.__del__)
         _put(_owner("run"), "run", _announce.run)
         _put(_owner("start"), "start", _start.start)
         if _facts.FORK and _facts.AT_FORK_HOOKS and not _is_hook_registered:
-            os.register_at_fork(before=_fork.before, after_in_child=_fork.after_in_child)
+            os.register_at_fork(
+                before=_fork.before, after_in_parent=_fork.after_in_parent, after_in_child=_fork.after_in_child
+            )
+            os.register_at_fork(after_in_child=_fork.after_in_child)  # does what a signal kept the first one from
             _is_hook_registered = True
     except BaseException:
         _uninstall()
         raise
     if _facts.FORK and _facts.CHILD_STOPS_UNSTARTED:
         _threads.undo_stop_of_all()
-    if _fork.is_to_be_repaired():  # forked while uninstalled, with starts in flight that began before that
-        copied = _fork.take_copied_starts()
-        if _facts.PY2:
-            _py2.take_waits_back(copied)
     _fork.enter_process()
     state.is_active = True
     return True

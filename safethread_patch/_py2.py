@@ -1,8 +1,8 @@
 """Python 2: start() waits once, by a wait() that it lends to the Thread's started event.
 
 The stock start() of Python 2 waits for the started event, which is set too early: half of all starts would have to wait
-once more, and each wait costs two switches between threads. So while start() lasts, ``wait()`` of that one event waits
-for what the new thread announces when it has registered, which is a moment later. The announcement comes from
+once more, and each wait costs two switches between threads. So while the stock start() runs, ``wait()`` of that one event
+waits for what the new thread announces when it has registered, which is a moment later. The announcement comes from
 ``Thread._note()``, which the new thread calls right after it has registered, or from run(), or from ``Thread.__stop()``
 if the thread dies before.
 
@@ -47,21 +47,6 @@ def pause(lock, seconds):
     time.sleep(seconds)
 
 
-def call_with_lent_wait(stock_start, thread):
-    """Call ``stock_start(thread)`` while the started event waits for the announcement of ``thread``, if it announces itself."""
-    lent = []
-    try:
-        _lend_wait(thread, lent)
-        return stock_start(thread)
-    finally:
-        if lent:
-            names, lock = lent
-            names.pop("wait", None)
-            names.pop("set", None)
-            if state.wakeup_locks.get(id(thread)) is lock:  # in a forked child it may be the next starter's
-                state.wakeup_locks.pop(id(thread), None)
-
-
 def _lend_wait(thread, lent):
     # what was lent goes into a list of the caller's: a return value is lost if a signal handler raises
     try:
@@ -80,6 +65,22 @@ def _lend_wait(thread, lent):
             del lent[:]
     except Exception:  # not a Thread, or not initialised: the stock start() raises the error
         pass
+
+
+def call_with_lent_wait(stock_start, thread, lend_wait=_lend_wait, state=state):
+    """Call ``stock_start(thread)`` while the started event waits for the announcement of ``thread``, if it announces itself."""
+    # Defaults, not globals: Python 2 sets those to None at exit, while daemon threads start others.
+    lent = []
+    try:
+        lend_wait(thread, lent)
+        return stock_start(thread)
+    finally:
+        if lent:
+            names, lock = lent
+            names.pop("wait", None)
+            names.pop("set", None)
+            if state.wakeup_locks.get(id(thread)) is lock:  # in a forked child it may be the next starter's
+                state.wakeup_locks.pop(id(thread), None)
 
 
 def take_waits_back(threads):

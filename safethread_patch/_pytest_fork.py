@@ -149,20 +149,20 @@ def _outcome(function, child, folder):
         outcome.signal = os.WTERMSIG(child.status)
     elif child.status is not None:
         outcome.exitcode = os.WEXITSTATUS(child.status)
-    report = _read(folder, "report")
-    if not report:  # the child was killed, or ended with os._exit
+    pickled = _read(folder, "report")
+    if not pickled:  # the child was killed, or ended with os._exit
         return outcome
     try:
-        told = pickle.loads(report)
+        report = pickle.loads(pickled)
     except Exception as error:
         raise RuntimeError("safethread_fork: the report of the child cannot be read: %s. The disk may be full" % _text(error))
     if child.status is None:
-        outcome.exitcode = told["exitcode"]
-    outcome.traceback, outcome.threads = told["traceback"], told["threads"]
-    why, what = told["why"], told["what"]
-    if told["value"] is not None:
+        outcome.exitcode = report["exitcode"]
+    outcome.traceback, outcome.threads = report["traceback"], report["threads"]
+    why, what = report["why"], report["what"]
+    if report["value"] is not None:
         try:
-            outcome.value = pickle.loads(told["value"])
+            outcome.value = pickle.loads(report["value"])
         except (Exception, SystemExit) as error:
             why, what = _text(error), "which the test cannot unpickle"
     if why is not None:
@@ -171,9 +171,9 @@ def _outcome(function, child, folder):
             "safethread_fork: %s() returned a value that cannot be pickled, %s: %s. Return plain types, for the value "
             "has to get from the child to the test" % (name, what, why)
         )
-    if told["error"] is not None:
-        error = _loaded_error(told["exception"]) if told["exception"] is not None else None
-        outcome.exception = error if error is not None else RuntimeError(told["error"])
+    if report["error"] is not None:
+        error = _loaded_error(report["exception"]) if report["exception"] is not None else None
+        outcome.exception = error if error is not None else RuntimeError(report["error"])
     return outcome
 
 

@@ -4,6 +4,7 @@ Registered means that the Thread is not in ``threading._limbo``. The table of st
 """
 import threading
 import time
+from os import getpid
 
 from safethread_patch import _facts, _fork, _threads
 from safethread_patch._facts import FREE_THREADED, PY2
@@ -11,7 +12,7 @@ from safethread_patch._state import call_original, state, wake
 from safethread_patch._threads import low_level
 
 if PY2:
-    from safethread_patch import _py2
+    from safethread_patch._py2 import call_with_lent_wait, pause
 
 #: Seconds between two looks at the registry, 10 s in all. The pauses are counted, because clocks may be frozen. A
 #: thread that has not registered after the last one is probably held up by somebody who waits for this start(). Only
@@ -22,12 +23,11 @@ PAUSES = [0.0001 * 2**exponent for exponent in range(10)] + [0.1] * 99
 def start(self):
     if not state.is_active:
         return call_original(self)
-    if FREE_THREADED and state.limbo_lock is not threading._active_limbo_lock:
-        # This is a forked child, and an at-fork hook older than the patch's starts a thread. The tables may be locked by a
-        # thread that exists in the parent only.
-        _fork.after_in_child()
+    if state.pid != getpid():
+        # A forked child: an at-fork hook older than the patch's starts a thread, or C code has forked and runs no hook.
+        _fork.repair_before_hook()
     key = id(self)
-    claim = (self, low_level.get_ident(), threading._active_limbo_lock)
+    claim = (self, low_level.get_ident())
     try:
         if state.claims.setdefault(key, claim) is not claim:
             _take_claim(key, claim)
@@ -35,16 +35,18 @@ def start(self):
             _undo_stop(self)
         if FREE_THREADED:
             state.claimed_threads[key] = self
-        result = _py2.call_with_lent_wait(call_original, self) if PY2 else call_original(self)
+        result = call_with_lent_wait(call_original, self) if PY2 else call_original(self)
         # Limbo is mostly empty, and that is cheaper to ask than whether self is in it. A free-threaded dict says that
         # it is empty a moment before its last entry is removed.
         if FREE_THREADED or threading._limbo:
             wait_until_registered(self)
+        if state.is_before_hook:
+            _fork.note_early_thread(self)
         return result
     finally:
-        # No call between the look and the del: from 3.10 on a signal handler can only run at a call, and one that
-        # raises would leave the claim in the table. The tables are looked up again: this may be a free-threaded child,
-        # where those of the parent may be locked.
+        # No call between the look and the del: from 3.10 on a signal handler cannot run between two statements without a
+        # call or a loop, and one that raises would leave the claim in the table. The tables are looked up again: this
+        # may be a child, which has tables of its own.
         try:
             if state.claims[key] is claim:
                 del state.claims[key]
@@ -56,17 +58,13 @@ def start(self):
 
 def _take_claim(key, claim):
     """Return if this start may go on although another one has the claim; raise the error of a second start if not."""
-    thread, ident, _ = claim
+    thread, ident = claim
     while True:
         other_claim = state.claims.setdefault(key, claim)
         if other_claim is claim:
             return  # the other start has just ended, and the stock start() sees how
-        _, other_ident, _ = other_claim
-        if _fork.is_to_be_repaired() and _fork.is_copied(other_claim):
-            # the other starter exists in the parent only, and an at-fork hook older than the patch's starts the thread anew
-            _fork.forget_start(thread)
-            _threads.repair(thread)
-        elif threading._active.get(ident) is thread:
+        _, other_ident = other_claim
+        if threading._active.get(ident) is thread:
             # the thread has called its __init__ within its own run(), before its first starter came back
             state.claims[key] = claim
         elif other_ident == ident and not _threads.is_in_limbo(thread):
@@ -127,7 +125,7 @@ def _will_not_register(thread):
 
 
 if PY2:
-    _pause = _py2.pause
+    _pause = pause
 else:
 
     def _pause(lock, seconds):

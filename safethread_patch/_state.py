@@ -17,20 +17,22 @@ The steps of one start, and what the tables hold after each of them:
 10  run() is over, the new thread leaves _active        new thread  none          none      stopped
 === ==================================================  ==========  ============  ========  ============================
 
-Steps 5 to 9 are the starter's, 6 to 8 are skipped if the Thread has left ``_limbo`` by step 5, and step 10 may come
-before any of them from 8 on. A fork after step 1, 2 or 3 makes the Thread never started in the child, a fork after
-step 4 or later makes it stopped. On Python 2 the wakeup lock is entered between steps 1 and 2, see _py2.
+The steps of the starter and those of the new thread run side by side. If 7 comes before 5, then 6 and 8 are skipped. 10 may
+come before 5, or before 9. On Python 2 the wakeup lock is entered between 1 and 2, see _py2.
+
+A fork after step 1, 2 or 3 makes the Thread never started in the child, a fork after step 4 or later makes it stopped.
 
 What holds at every moment:
 
 - A Thread has one claim at most. ``claims.setdefault()`` decides between two starts. Only the start that entered the
-  claim removes it. There are two exceptions: a forked child forgets the claims that the fork copied, and a Thread that
-  calls ``__init__`` and start() within its own run() takes over the claim of its first start.
+  claim removes it, so that it may look and then delete. There is one exception: a Thread that calls ``__init__`` and
+  start() within its own run() takes over the claim of its first start.
 - A lock in ``wakeup_locks`` was acquired before it was entered. Any thread may release it, only the starter removes it.
 - ``threading._limbo`` decides, not the tables: a released lock means "look again", never "registered".
 - When no start() runs, ``claims``, ``wakeup_locks`` and ``claimed_threads`` are empty.
-- No table has a lock of its own. Each transition is a single operation of a dict with keys of type int, which is atomic.
-  The transitions are written inline, because a signal handler may run wherever a Python function is called.
+- A forked child has tables of its own, from its repair on.
+- No table has a lock. Each access is a single operation of a dict with keys of type int, which is atomic. The accesses are
+  written inline, because a signal handler may run wherever a Python function is called.
 """
 
 
@@ -41,10 +43,8 @@ class State(object):
         #: True from install() to uninstall(). The replacements call the original, and do nothing else, while False.
         self.is_active = False
 
-        #: ``id(thread): (thread, ident of the starter, the registry's lock)``. The key is the id, because a subclass
-        #: may be unhashable, and then fails as on stock. The lock tells a claim of this process from one that a fork
-        #: copied: threading makes a new lock in each child, in an at-fork hook that is older than any that uses
-        #: threading. A pid would do as well, but costs each start a system call.
+        #: ``id(thread): (thread, ident of the starter)``. The key is the id, because a subclass may be unhashable, and
+        #: then fails as on stock.
         self.claims = {}
 
         #: ``id(thread): the lock whose release wakes the starter of the thread``.
@@ -54,15 +54,21 @@ class State(object):
         #: which may be locked. It can read this table: objects with weak references are read without the lock.
         self.claimed_threads = {}
 
-        #: ``ident of the forking thread: (pid, weak references to the threads that were in _limbo before the fork)``.
-        self.limbo_notes = {}
+        #: ``ident of the forking thread: [what _fork.before() noted, for each fork that is not over]``.
+        self.forks = {}
+
+        #: ``(thread, its end mark)`` of those that at-fork hooks older than the patch's have started in this process.
+        self.early_threads = []
+
+        #: True in a child from its first start() to the patch's own at-fork hook, if the start() comes first.
+        self.is_before_hook = False
 
         #: True in parent and child once a fork may have marked Threads as stopped that were never started. start()
         #: then undoes that. Stays False where the interpreter does not do so, see _facts.CHILD_STOPS_UNSTARTED.
         self.has_forked = False
 
-        #: The process that install() patched or that a child's repair put right, and its registry's lock. A process
-        #: with another pid is a child that is not repaired yet.
+        #: The process that install() patched, or that was repaired, and the lock of its registry. A process with another
+        #: pid is a child that is not repaired yet.
         self.pid = None
         self.limbo_lock = None
 

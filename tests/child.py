@@ -12,7 +12,7 @@ import warnings
 
 
 class Decorator(object):
-    """What takes the place of everything that pytest has: leaves a function as it is."""
+    """Takes the place of what decorates a test: leaves the function as it is."""
 
     def __getattr__(self, name):
         return self
@@ -25,8 +25,8 @@ class Pytest(types.ModuleType):
     """Takes the place of pytest: importing that takes longer than most of the children, and it imports too much."""
 
     def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
+        if name not in ("mark", "param", "fixture", "hookimpl"):
+            raise AttributeError("pytest.%s in the body of a test that runs in a child: it has no effect there" % name)
         return Decorator()
 
 

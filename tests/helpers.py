@@ -8,12 +8,16 @@ from safethread_patch._state import state
 from safethread_patch._threads import low_level
 
 
+def check(condition, what):
+    """Raise AssertionError unless ``condition`` is true; also under -O, which leaves assert statements out."""
+    if not condition:
+        raise AssertionError(what)
+
+
 def clean():
     """Check that no start has left anything behind."""
-    assert not state.claims, state.claims
-    assert not state.wakeup_locks, state.wakeup_locks
-    assert not state.claimed_threads, state.claimed_threads
-    assert not threading._limbo, threading._limbo
+    for table in (state.claims, state.wakeup_locks, state.claimed_threads, threading._limbo):
+        check(not table, table)
 
 
 def switch_often(seconds=1e-6):

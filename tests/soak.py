@@ -1,11 +1,16 @@
 """Soak: python soak.py SECONDS. Starters, forks, executors, double starts and grandchildren, all at once.
 
+A third of the forks are disturbed: by an odd Thread, or by an exception at some call of threading's part in the child, or
+of the patch's.
+
 Counts what it did. The exit status is 0 only if nothing hung, crashed or lied. nox -s soak runs it.
 """
 from __future__ import print_function
 
 import os
+import random
 import sys
+import threading
 import time
 import warnings
 from functools import partial
@@ -38,6 +43,65 @@ class Start(object):
             self.outcomes.append("ok")
 
 
+class Odd(threading.Thread):
+    """A Thread that disturbs a child if it has an attribute _stop, or if its hash fails."""
+
+    is_failing = False
+
+    def __hash__(self):
+        if self.is_failing:
+            raise TypeError("unhashable")
+        return 1
+
+    def run(self):
+        while True:
+            time.sleep(600)
+
+
+class Disturbed(object):
+    """Context manager: a child that is forked inside is disturbed. What it writes to stderr is dropped.
+
+    ``how``: "attribute", "hash", or the number of the call at which KeyboardInterrupt is raised.
+    """
+
+    def __init__(self, odd, how):
+        self.odd = odd
+        self.how = how
+        self.calls = 0
+        self.parent = os.getpid()
+
+    def profile(self, frame, event, argument):
+        # before 3.7 no signal handler runs between the call of after_fork() and its try statement
+        if event != "call" or os.getpid() == self.parent or frame.f_code.co_name == "after_fork":
+            return
+        name = frame.f_globals.get("__name__", "")
+        if name in ("threading", "_weakrefset") or name.startswith(("safethread_patch._fork", "safethread_patch._threads")):
+            self.calls += 1
+            if self.calls == self.how:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+    def __enter__(self):
+        self.err = os.dup(2)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
+        if self.how == "attribute":
+            self.odd._stop = self.odd._after_fork = self.odd._reset_internal_locks = 1
+        elif self.how == "hash":
+            self.odd.is_failing = True
+        else:
+            sys.setprofile(self.profile)
+
+    def __exit__(self, *exc_info):
+        sys.setprofile(None)
+        self.odd.is_failing = False
+        for name in ("_stop", "_after_fork", "_reset_internal_locks"):
+            vars(self.odd).pop(name, None)
+        os.dup2(self.err, 2)
+        os.close(self.err)
+
+
 class Soak(object):
     # What a forked child reads is in no closure, and no two workers write to it: a free-threaded child may get it locked.
 
@@ -48,6 +112,8 @@ class Soak(object):
         self.counts = {}
         #: For each worker a list of its latest threads, each with the list that witnessed() returns.
         self.latest = []
+        self.odd = Odd()
+        self.odd.daemon = True
 
     def count(self, what):
         key = what, _threads.low_level.get_ident()
@@ -104,6 +170,11 @@ class Soak(object):
     # What the main thread does
 
     def look(self):
+        sys.setprofile(None)
+        if threading.enumerate() != [threading.current_thread()]:
+            return "enumerate() lists %d threads" % len(threading.enumerate())
+        if self.odd.is_alive():
+            return "the odd thread is alive"
         for thread, alive in [pair for latest in self.latest for pair in latest]:
             lie = lie_about(thread, alive)
             if lie:
@@ -122,19 +193,22 @@ class Soak(object):
         tasks = [self.start] * 2 + [self.start_twice] + [self.execute] * (ThreadPoolExecutor is not None)
         self.latest = [[] for _ in tasks]
         threads = [daemon(partial(self.work, task, latest)) for task, latest in zip(tasks, self.latest)]
-        for thread in threads:
+        for thread in threads + [self.odd]:
             thread.start()
         end = time.time() + seconds
         while time.time() < end:
             self.fork("forks", in_forked_child)
             self.fork("grandchildren", in_grandchild)
+            with Disturbed(self.odd, random.choice(["attribute", "hash"] + list(range(1, 60)))):
+                self.fork("disturbed forks", in_forked_child)
         self.is_over = True
         for thread in threads:
             thread.join(60)
             if thread.is_alive():
                 self.lies.append("a thread of the parent hangs")
         totals = self.totals()
-        for what in ["starts", "double starts", "forks", "grandchildren"] + ["executors"] * (ThreadPoolExecutor is not None):
+        kinds = ["starts", "double starts", "forks", "disturbed forks", "grandchildren"]
+        for what in kinds + ["executors"] * (ThreadPoolExecutor is not None):
             if not totals.get(what):
                 self.lies.append("no %s at all" % what)
         if 100 * totals.get("children lost in os.fork()", 0) > totals["forks"]:

@@ -17,6 +17,7 @@ IDS = [
     "zombie-fork-during-start",
     "unstarted-after-fork",
     "inflight-after-fork",
+    "spoiled-child",
     "double-start",
     "stale-native-id",
 ]
@@ -62,7 +63,7 @@ def check_on_a_terminal():
 def test_progress_on_a_terminal():
     pytest.importorskip("pty")
     ended = start_in_child(check_on_a_terminal)
-    assert "[1/14] unregistered-start, stock" in ended.out, ended
+    assert "[1/16] unregistered-start, stock" in ended.out, ended
     assert "clean with the patch" in ended.out
 
 

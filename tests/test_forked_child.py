@@ -1,6 +1,6 @@
 """Promise 3: in a forked child, every Thread but the current one is either never started, and can be started, or stopped,
-and can be joined: whichever thread forks, wherever any start is, and in grandchildren too. The current thread's native_id
-is right.
+and can be joined: whichever thread forks, wherever any start is, whatever else goes wrong in the child, and in grandchildren
+too. The current thread is the main thread, and its native_id is right.
 """
 import os
 import platform
@@ -245,7 +245,6 @@ def test_start_in_flight_beside_one_that_is_refused():
     clean()
 
 
-@pytest.mark.skipif(FREE_THREADED, reason="there a child gets new tables")
 @in_child
 def test_child_forgets_a_wakeup_lock_without_a_claim():
     safethread_patch.install()
@@ -254,7 +253,6 @@ def test_child_forgets_a_wakeup_lock_without_a_claim():
     assert state.wakeup_locks
 
 
-@pytest.mark.skipif(FREE_THREADED, reason="there a child gets new tables")
 @in_child
 def test_repair_leaves_the_starts_of_its_own_process_alone():
     safethread_patch.install()
@@ -263,7 +261,7 @@ def test_repair_leaves_the_starts_of_its_own_process_alone():
     booting.reached.wait()
     before = dict(state.claims), dict(state.wakeup_locks)
     assert before[0]
-    assert _fork.take_copied_starts() == []
+    _fork.after_in_child()
     assert (state.claims, state.wakeup_locks) == before
     booting.go.set()
     wait_for(lambda: outcome == ["ok"], "start() returns")
@@ -346,10 +344,10 @@ def test_install_in_a_child_that_was_forked_unpatched(patched_before):
 @in_child
 def test_uninstalled_patch_repairs_nothing():
     # also not by its hook, which cannot be unregistered
-    def fail(suspects):
+    def fail():
         os._exit(9)
 
-    _fork.repair_starts = fail
+    _fork.repair_process = fail
     safethread_patch.install()
     safethread_patch.uninstall()
     state.claims[0] = None  # something to repair
@@ -450,7 +448,7 @@ def test_start_that_is_in_limbo_at_install_and_an_older_hook_that_forks(generati
     safethread_patch.install()
 
     def look():
-        if state.limbo_notes:
+        if state.forks:
             return "still noted, for each child of this one"
         if answers != [None]:
             return "within the hook: %s" % answers

@@ -55,7 +55,7 @@ def main(what, *args):
 
 
 def ordered(modes, turn):
-    """Return ``modes`` in the order of this turn: over the turns, each mode is as often first, last, before and after another."""
+    """Return ``modes`` in the order of this turn: each one comes first, last, before and after each other equally often."""
     first = turn // 2 % len(modes)
     turned = modes[first:] + modes[:first]
     return turned[::-1] if turn % 2 else turned

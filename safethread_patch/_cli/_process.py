@@ -13,6 +13,9 @@ from safethread_patch import _bootstrap, _facts
 #: time.time() on Python 2.
 clock = getattr(time, "perf_counter", time.time)
 
+#: Seconds between two looks at a child with a deadline.
+PAUSE = 0.01
+
 # The child gets the sys.path of its parent, and not only PYTHONPATH, which -I and -E ignore.
 _CHILD = """\
 import sys
@@ -27,7 +30,7 @@ class Ended(object):
     """How a process ended.
 
     ``status``: its exit status; negative: the number of the signal that killed it; None: the deadline did. ``out`` and
-    ``err``: the text that it wrote. ``seconds``: how long it ran, to 0.2 ms if that was less than 0.25 s.
+    ``err``: the text that it wrote. ``seconds``: how long it ran; without a deadline as exact as the clock is.
     """
 
     def __init__(self, status, out, err, seconds):
@@ -56,27 +59,31 @@ def run(command, deadline=None, silence=None, env=None, cwd=None, stdin=os.devnu
     else:
         session = {"start_new_session": True}
     # files, not pipes: what a killed child leaves behind could keep a pipe open
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(stdin) as file:
-        begin = clock()
-        process = subprocess.Popen(command, stdin=file, stdout=out, stderr=err, env=whole, cwd=cwd, **session)
-        try:
-            status = _wait(process, out, deadline, silence)
-            seconds = clock() - begin
-        finally:
-            _kill(process)
-        return Ended(status, _text(out), _text(err), seconds)
+    with tempfile.TemporaryFile() as out:
+        with tempfile.TemporaryFile() as err:
+            with open(stdin) as file:
+                begin = clock()
+                process = subprocess.Popen(command, stdin=file, stdout=out, stderr=err, env=whole, cwd=cwd, **session)
+                try:
+                    if deadline is None and silence is None:
+                        status = process.wait()
+                    else:
+                        status = _poll(process, out, deadline, silence)
+                    seconds = clock() - begin
+                finally:
+                    _kill(process)
+                return Ended(status, _text(out), _text(err), seconds)
 
 
-def _wait(process, out, deadline, silence):
+def _poll(process, out, deadline, silence):
     size, waited, silent = 0, 0, 0
     while (deadline is None or waited < deadline) and (silence is None or silent < silence):
         status = process.poll()
         if status is not None:
             return status
-        pause = 0.0002 if waited < 0.25 else 0.01
-        time.sleep(pause)
-        waited += pause
-        silent += pause
+        time.sleep(PAUSE)
+        waited += PAUSE
+        silent += PAUSE
         if os.fstat(out.fileno()).st_size != size:
             size, silent = os.fstat(out.fileno()).st_size, 0
     return process.poll()

@@ -11,7 +11,7 @@ from safethread_patch._defects._run import BROKEN, CANNOT, CLEAN, DEADLINE, HIT
 #: Rounds of a trial, unless asked otherwise.
 ROUNDS = 20
 
-#: A child that crashes or hangs is replaced by another for the remaining rounds, so many times in all.
+#: A child that crashes or hangs is replaced by another for the remaining rounds. So many children at most.
 RESTARTS = 4
 
 

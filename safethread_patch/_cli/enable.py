@@ -43,26 +43,26 @@ def contents():
 
 def names(folder):
     """Return the names of the files in ``folder`` that enable wrote, complete or not."""
-    complete = [name for name in _NAMES if os.path.lexists(os.path.join(folder, name))]
+    written = [name for name in _NAMES if os.path.lexists(os.path.join(folder, name))]
     try:
         entries = os.listdir(folder)
     except OSError:
-        return complete
+        return written
     # what an interrupted enable left; and Python 2 imports a .pyc without its .py
     rest = [name for name in entries if name.endswith(".tmp") and name[:-4] in _NAMES or name == HELPER + ".pyc"]
-    return complete + rest
+    return written + rest
 
 
 def folders():
     """Return the folders whose start-up files this interpreter reads, ``[(folder, whether it is the user's)]``."""
     users = getattr(site, "USER_SITE", None) or (site.getusersitepackages() if hasattr(site, "getusersitepackages") else None)
     if hasattr(site, "getsitepackages"):
-        environments = site.getsitepackages()
+        site_folders = site.getsitepackages()
     else:  # the site module of a virtualenv before 20
         from distutils.sysconfig import get_python_lib
 
-        environments = [get_python_lib()]
-    return [(folder, False) for folder in environments] + [(users, True)] * bool(users)
+        site_folders = [get_python_lib()]
+    return [(folder, False) for folder in site_folders] + [(users, True)] * bool(users)
 
 
 def enable(options):

@@ -2,6 +2,7 @@
 import os
 import select
 import signal
+import sys
 import threading
 import time
 
@@ -162,6 +163,39 @@ def start_in_background(thread, starters=None):
 
     _threads.low_level.start_new_thread(start, ())
     return outcome
+
+
+class InterruptedChild(object):
+    """Context manager: inside, KeyboardInterrupt is raised in forked children, in the middle of threading's part there.
+
+    As by a signal handler: where a function is called. The traceback goes to stderr.
+    """
+
+    def __init__(self):
+        self._parent = os.getpid()
+        self._is_interrupted = False
+
+    def __enter__(self):
+        sys.setprofile(self._profile)
+        return self
+
+    def __exit__(self, *exc_info):
+        sys.setprofile(None)
+
+    def _profile(self, frame, event, argument):
+        caller = frame.f_back
+        if event != "call" or caller is None or caller.f_code.co_name != "_after_fork" or os.getpid() == self._parent:
+            return
+        if caller.f_globals.get("__name__") == "threading":
+            sys.setprofile(None)
+            self._is_interrupted = True
+            raise KeyboardInterrupt
+
+    def check(self):
+        """To be called in the child: ends the context, and raises RuntimeError if it had no effect."""
+        sys.setprofile(None)
+        if not self._is_interrupted:
+            raise RuntimeError("threading's part in the child was not interrupted")
 
 
 #: What in_forked_child() returns if the child ends or hangs before any at-fork hook runs, which it does on stock as well.

@@ -18,4 +18,4 @@ def trial():
 
 
 def zombie(thread):
-    return "alive for ever in the child" if thread.is_alive() else None
+    return "still alive in the child" if thread.is_alive() else None

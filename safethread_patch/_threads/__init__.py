@@ -9,6 +9,12 @@ One module for each generation of threading.Thread, with the same names; this on
 - ``make_stopped(thread)``: not alive from now on, join() returns, start() raises.
 - ``make_unstarted(thread)``: not alive from now on, join() raises, start() works.
 - ``undo_stop(thread)``: start() works if the thread was never started and a fork has marked it as stopped.
+- ``make_current(thread)``: the Thread of the current thread in a child: alive, and with the ident that it has there.
+- ``make_main(thread)``: a _DummyThread of the current thread in a child is the main thread from now on.
+- ``end_mark(thread)``: what the interpreter marks the end of a running thread with, if the Thread may lose it in a child.
+- ``make_alive(thread, end_mark)``: alive again, if the thread with that mark has not ended.
+- ``forget_shutdown()``: the exit of this process waits for no thread of the parent's.
+- ``CHILD_FORGETS_EQUALS``: threading's part in the child finds only one of several Threads that are equal.
 
 make_stopped() and make_unstarted() are for a forked child, where the thread itself does not exist. They give it new
 locks, because the old ones may be held by a thread that does not exist there either.
@@ -31,12 +37,21 @@ elif _facts.VERSION >= (3, 4):
 else:
     from safethread_patch._threads import _flags as _generation
 
+#: 3.4
+HAS_MAIN_THREAD = hasattr(threading, "_main_thread")
+
 PRIVATE_NAMES = _generation.PRIVATE_NAMES
 started_event = _generation.started_event
 is_dead = _generation.is_dead
 make_stopped = _generation.make_stopped
 make_unstarted = _generation.make_unstarted
 undo_stop = _generation.undo_stop
+make_current = _generation.make_current
+make_main = _generation.make_main
+end_mark = _generation.end_mark
+make_alive = _generation.make_alive
+forget_shutdown = _generation.forget_shutdown
+CHILD_FORGETS_EQUALS = _generation.CHILD_FORGETS_EQUALS
 
 
 def missing_from_threading():
@@ -112,30 +127,141 @@ def is_started(thread):
 
 
 def repair(thread):
-    """Make ``thread``, whose start was in flight when another thread forked, stopped or never started."""
+    """Make ``thread``, which does not exist in this process, a forked child, stopped or never started."""
+    if isinstance(thread, threading._DummyThread):  # its is_alive() and join() raise, or say that it is alive
+        thread.__class__ = threading.Thread
     if is_started(thread):
         make_stopped(thread)
     else:
         make_unstarted(thread)
 
 
+def quietly(function, thread):
+    """Call ``function(thread)``, and ignore an error, of a subclass's property, say: the others are to be repaired too."""
+    try:
+        function(thread)
+    except Exception:
+        pass
+
+
 def renew_native_id():
     """Give the current thread the native_id that it has in this process, if it is a Thread."""
     current = threading._active.get(low_level.get_ident())  # current_thread() could make a dummy
     if current is not None:
-        current._set_native_id()
+        threading.Thread._set_native_id(current)  # not a method of a subclass
 
 
 def undo_stop_of_all():
     """Undo what a fork before install() has done to Threads that were never started."""
+    for thread in _all_dangling():
+        quietly(undo_stop, thread)
+
+
+# The registry of a forked child
+
+
+def forgotten_in_child():
+    """Return the Threads that threading's part in a child may forget, or leave in a state that is not true.
+
+    Those in limbo, which are cleared. Dummies of other threads, which say that they are alive, or raise. And those that
+    are equal to others: threading puts all into a set.
+    """
+    forgotten = values_of(threading._limbo) if threading._limbo else []
+    if len(threading._active) > 1:
+        for thread in values_of(threading._active):
+            cls = type(thread)
+            if cls is threading._DummyThread or (
+                CHILD_FORGETS_EQUALS
+                and not (cls.__hash__ is threading.Thread.__hash__ and cls.__eq__ is threading.Thread.__eq__)
+            ):
+                forgotten.append(thread)
+    return forgotten
+
+
+def is_registry_of_child(limbo_lock):
+    """Tell at a glance whether threading's part has gone through in this process, a forked child.
+
+    ``limbo_lock``: the lock of the registry before the fork.
+    """
+    active, lock = threading._active, threading._active_limbo_lock
+    if len(active) != 1 or threading._limbo or lock is limbo_lock:
+        return False
+    is_taken = getattr(lock, "_is_owned", None) or getattr(lock, "locked", None)
+    if is_taken is not None and is_taken():  # an exception came when threading's part had just taken it
+        return False
+    current = active.get(low_level.get_ident())
+    if current is None:
+        return False
+    return not HAS_MAIN_THREAD or current is threading._main_thread and type(current) is not threading._DummyThread
+
+
+def repair_registry(current, suspects, kept):
+    """Do what threading's part has not done in this process, a forked child: the current thread is the only one.
+
+    And it is the main thread. ``current``: its Thread before the fork, or None. ``suspects``: Threads that threading may
+    have forgotten. ``kept``: Threads that were started in this process.
+    """
+    threading._active_limbo_lock = _new_limbo_lock()
+    if current is None:
+        current = _current_thread()
+    done = dict((id(thread), thread) for thread in [current] + list(kept))
+    others = list(suspects) + values_of(threading._limbo) + values_of(threading._active)
+    if hasattr(threading, "_dangling"):
+        others += _all_dangling()
+    for thread in others:
+        if id(thread) not in done:
+            done[id(thread)] = thread
+            quietly(repair, thread)
+    forget_shutdown()
+    if current is not None:
+        quietly(make_current, current)
+    if HAS_MAIN_THREAD:
+        if isinstance(current, threading._DummyThread):
+            quietly(make_main, current)
+        threading._main_thread = current
+    # last what is_registry_of_child() looks at
+    threading._limbo.clear()
+    ident = low_level.get_ident()
+    if current is not None:
+        threading._active[ident] = current
+    for other_ident, thread in list(threading._active.items()):
+        if other_ident != ident and not any(thread is other for other in kept):
+            threading._active.pop(other_ident, None)
+
+
+def _all_dangling():
     while True:
         try:
-            threads = list(threading._dangling)
-            break
+            return list(threading._dangling)
         except RuntimeError:  # changed while it was read
             pass
-    for thread in threads:
+
+
+def _current_thread():
+    ident = low_level.get_ident()
+    current = threading._active.get(ident)
+    if current is None and HAS_MAIN_THREAD:
+        if threading._main_thread.ident == ident:
+            return threading._main_thread
+        return threading._DummyThread()  # C code or _thread has started the thread that forked
+    return current
+
+
+def _new_limbo_lock():
+    try:
+        return threading.RLock() if _facts.LIMBO_LOCK_IS_REENTRANT else threading._allocate_lock()
+    except Exception:  # a replacement of another tool's
+        return low_level.RLock() if _facts.LIMBO_LOCK_IS_REENTRANT else low_level.allocate_lock()
+
+
+def revive(early):
+    """Make Threads alive again that threading's part has stopped although their threads run in this process.
+
+    ``early``: a list of ``(thread, end mark)``.
+    """
+    for thread, mark in early:
         try:
-            undo_stop(thread)
-        except Exception:  # not initialised, say
+            if make_alive(thread, mark):
+                threading._active[thread.ident] = thread
+        except Exception:  # of a subclass's attribute
             pass

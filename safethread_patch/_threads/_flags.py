@@ -2,11 +2,18 @@
 import sys
 import threading
 
+try:
+    from thread import get_ident
+except ImportError:  # 3.3
+    from _thread import get_ident
+
 from safethread_patch import _facts
-from safethread_patch._threads._parts import new_event
+from safethread_patch._threads._parts import new_event, put
 
 _PREFIX = "_Thread__" if _facts.PY2 else "_"
 _STARTED, _STOPPED, _BLOCK, _IDENT = [_PREFIX + name for name in ("started", "stopped", "block", "ident")]
+
+CHILD_FORGETS_EQUALS = False
 
 PRIVATE_NAMES = (_STARTED, _STOPPED, _BLOCK) + (("_Thread__stop",) if _facts.PY2 else ())
 
@@ -32,13 +39,13 @@ def make_stopped(thread):
 
 def make_unstarted(thread):
     _make(thread, False)
-    setattr(thread, _IDENT, None)
+    put(thread, _IDENT, None)
 
 
 def _make(thread, is_stopped):
-    setattr(thread, _STARTED, new_event(is_stopped))
-    setattr(thread, _STOPPED, is_stopped)
-    setattr(thread, _BLOCK, _new_block())
+    put(thread, _STARTED, new_event(is_stopped))
+    put(thread, _STOPPED, is_stopped)
+    put(thread, _BLOCK, _new_block())
 
 
 def _new_block():
@@ -47,7 +54,7 @@ def _new_block():
 
 def undo_stop(thread):
     if is_stopped(thread) and not started_event(thread).is_set():
-        setattr(thread, _STOPPED, False)
+        put(thread, _STOPPED, False)
 
 
 def complete_dummies():
@@ -58,3 +65,28 @@ def complete_dummies():
     for thread in list(threading._active.values()):
         if not hasattr(thread, _BLOCK):
             setattr(thread, _BLOCK, _new_block())
+
+
+def make_current(thread):
+    _make(thread, False)
+    put(thread, _STARTED, new_event(True))
+    put(thread, _IDENT, get_ident())
+
+
+def make_main(thread):
+    pass  # there is no main_thread()
+
+
+def end_mark(thread):
+    return None  # the thread itself marks its end
+
+
+def make_alive(thread, mark):
+    if thread.ident not in sys._current_frames():
+        return False
+    put(thread, _STOPPED, False)
+    return True
+
+
+def forget_shutdown():
+    pass  # the exit asks the registry

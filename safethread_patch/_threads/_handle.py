@@ -1,8 +1,13 @@
 """The Thread of 3.13 and later: the interpreter keeps a handle of the thread, and marks it as done."""
+from _thread import get_ident
+
 from safethread_patch import _facts
-from safethread_patch._threads._parts import forget_ids, new_event
+from safethread_patch._threads._parts import become_main_thread, forget_ids, new_event, put
 
 _HANDLE = "_handle" if _facts.VERSION < (3, 14) else "_os_thread_handle"
+
+#: The interpreter marks the handles of all threads that are gone, so a Thread that is forgotten is stopped all the same.
+CHILD_FORGETS_EQUALS = False
 
 PRIVATE_NAMES = ("_started", _HANDLE)
 
@@ -16,16 +21,41 @@ def is_dead(thread):
 
 
 def make_stopped(thread):
-    pass  # the interpreter has marked the handles of all threads of the parent as done
+    handle = getattr(thread, _HANDLE)
+    if not handle.is_done():  # os.fork() marks the handles of all threads of the parent, C code that forks does not
+        handle._set_done()
 
 
 def make_unstarted(thread):
-    undo_stop(thread)
-    thread._started = new_event(False)
+    _renew_handle(thread)
+    put(thread, "_started", new_event(False))
     forget_ids(thread)
 
 
+def _renew_handle(thread):
+    put(thread, _HANDLE, type(getattr(thread, _HANDLE))())
+
+
 def undo_stop(thread):
-    handle = getattr(thread, _HANDLE)
-    if handle.is_done() and not thread._started.is_set():
-        setattr(thread, _HANDLE, type(handle)())
+    if getattr(thread, _HANDLE).is_done() and not thread._started.is_set():
+        _renew_handle(thread)
+
+
+def make_current(thread):
+    put(thread, "_started", new_event(True))
+    put(thread, "_ident", get_ident())
+
+
+make_main = become_main_thread
+
+
+def end_mark(thread):
+    return None  # nobody takes the handle away
+
+
+def make_alive(thread, mark):
+    return not is_dead(thread)
+
+
+def forget_shutdown():
+    pass  # the interpreter does it

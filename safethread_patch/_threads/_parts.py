@@ -1,6 +1,9 @@
 """What several generations of threading.Thread have in common."""
 import threading
 
+#: ``put(thread, name, value)`` sets an attribute, also if a subclass has a __setattr__ of its own that raises.
+put = object.__setattr__
+
 
 def new_event(is_set):
     """Return a new event like the one that a Thread has."""
@@ -12,6 +15,13 @@ def new_event(is_set):
 
 def forget_ids(thread):
     """Make ``thread`` one that has no ident and no native_id."""
-    thread._ident = None
+    put(thread, "_ident", None)
     if hasattr(thread, "_native_id"):  # 3.8
-        thread._native_id = None
+        put(thread, "_native_id", None)
+
+
+def become_main_thread(thread):
+    """Make a _DummyThread the main thread, as the newest CPython does (gh-102512)."""
+    thread.__class__ = threading._MainThread
+    thread._name = "MainThread"
+    thread._daemonic = False

@@ -1,7 +1,10 @@
 """The Thread of 3.4 to 3.12: the interpreter releases a lock when it deletes the thread's state (issue 18808)."""
 import sys
+import threading
 
-from safethread_patch._threads._parts import forget_ids, new_event
+from safethread_patch._threads._parts import become_main_thread, forget_ids, new_event, put
+
+CHILD_FORGETS_EQUALS = True
 
 PRIVATE_NAMES = ("_started", "_is_stopped", "_tstate_lock")
 
@@ -26,11 +29,44 @@ def make_unstarted(thread):
 
 
 def _make(thread, is_stopped):
-    thread._started = new_event(is_stopped)
-    thread._tstate_lock = None
-    thread._is_stopped = is_stopped
+    put(thread, "_started", new_event(is_stopped))
+    put(thread, "_tstate_lock", None)
+    put(thread, "_is_stopped", is_stopped)
 
 
 def undo_stop(thread):
     if getattr(thread, "_is_stopped", False) and not thread._started.is_set():
-        thread._is_stopped = False
+        put(thread, "_is_stopped", False)
+
+
+def make_current(thread):
+    put(thread, "_started", new_event(True))
+    put(thread, "_ident", threading.get_ident())
+    put(thread, "_is_stopped", False)
+    if thread._tstate_lock is not None:
+        thread._tstate_lock.acquire(False)  # threading's part makes a new one, and may not have come to taking it
+
+
+def make_main(thread):
+    become_main_thread(thread)
+    thread._set_tstate_lock()  # the exit of the process asserts that the main thread has one
+
+
+def end_mark(thread):
+    return thread._tstate_lock
+
+
+def make_alive(thread, mark):
+    if mark is None or not mark.locked():
+        return False
+    put(thread, "_tstate_lock", mark)
+    put(thread, "_is_stopped", False)
+    if not thread._daemonic and hasattr(threading, "_shutdown_locks"):
+        threading._shutdown_locks.add(mark)
+    return True
+
+
+def forget_shutdown():
+    if hasattr(threading, "_shutdown_locks"):  # 3.8
+        threading._shutdown_locks_lock = threading._allocate_lock()
+        threading._shutdown_locks = set()

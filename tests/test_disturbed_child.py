@@ -1,0 +1,570 @@
+"""Promise 3, if something else goes wrong in the child: an odd Thread, a replaced lock, a signal, an early at-fork hook.
+
+Threading has a part of its own in the child. Each disturbance here ends that part half-way, or misleads it, on some stock
+interpreter, which is shown first.
+"""
+from __future__ import print_function
+
+import os
+import sys
+import threading
+import time
+
+import pytest
+from conftest import HERE, PY2, call_in_child, in_child, run, start_in_child
+from helpers import in_grandchild, nothing_seen
+
+import safethread_patch
+from safethread_patch import _facts
+from safethread_patch._defects._hold import (
+    HeldBootstrap,
+    InterruptedChild,
+    daemon,
+    in_forked_child,
+    lie_about,
+    start_in_background,
+    wait_for,
+    witnessed,
+)
+from safethread_patch._facts import VERSION
+from safethread_patch._threads import low_level
+
+pytestmark = pytest.mark.skipif(not _facts.FORK, reason="no os.fork")
+
+PYPY = hasattr(sys, "pypy_version_info")
+
+
+def sleep():
+    time.sleep(600)
+
+
+class Family(object):
+    """Threads of all kinds, made before a fork."""
+
+    def __init__(self):
+        self.running = [daemon(sleep) for _ in range(6)]
+        for thread in self.running:
+            thread.start()
+        self.ended = threading.Thread(target=int)
+        self.ended.start()
+        self.ended.join()
+        self.never, self.never_alive = witnessed()
+        self.booting, self.booting_alive = witnessed(HeldBootstrap)
+        start_in_background(self.booting)
+        self.booting.reached.wait()
+        self.dummies = []
+        low_level.start_new_thread(self.be_a_dummy, ())
+        wait_for(lambda: self.dummies, "the dummy is there")
+
+    def be_a_dummy(self):
+        self.dummies.append(threading.current_thread())
+        sleep()
+
+    def spoiled(self):
+        """Return, in a forked child, what shows that threading's part has not gone through; None if nothing does."""
+        alive = [thread for thread in self.running if thread.is_alive()]
+        if alive:
+            return "%d threads of the parent are alive" % len(alive)
+        if len(threading.enumerate()) != 1:
+            return "enumerate() lists %d threads" % len(threading.enumerate())
+        return None
+
+    def lie(self, forker):
+        """Return, in a child that the thread of ``forker`` forked, what is not as promised; None if all is."""
+        current = threading.current_thread()
+        if forker is not None and current is not forker:
+            return "current_thread() is another"
+        if type(current) is threading._DummyThread and not PY2:
+            return "current_thread() is a dummy"
+        if hasattr(threading, "main_thread") and threading.main_thread() is not current:
+            return "main_thread() is another"
+        if not current.is_alive():
+            return "the current thread is not alive"
+        if threading.enumerate() != [current]:
+            return "enumerate() lists %d threads" % len(threading.enumerate())
+        for thread in self.running + self.dummies + [self.ended]:
+            if thread is not current:
+                if thread.is_alive():
+                    return "a thread of the parent is alive"
+                thread.join()
+        for thread, alive in ((self.never, self.never_alive), (self.booting, self.booting_alive)):
+            lie = lie_about(thread, alive)
+            if lie:
+                return lie
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+        return "limbo is not empty" if threading._limbo else None
+
+
+# A Thread with an attribute of its own
+
+
+class HasAttribute(threading.Thread):
+    """Uses a name for itself that threading calls or reads in the child."""
+
+    def __init__(self, attribute):
+        threading.Thread.__init__(self)
+        self.attribute = attribute
+        self.is_ready = False
+
+    def run(self):
+        setattr(self, self.attribute, threading.Event())
+        self.is_ready = True
+        sleep()
+
+
+def has_attribute(name):
+    def disturb():
+        thread = daemon()
+        thread = HasAttribute(name)
+        thread.daemon = True
+        thread.start()
+        wait_for(lambda: thread.is_ready, "the attribute is set")
+
+    return disturb
+
+
+class RaisesOnSet(threading.Thread):
+    """Does not let its attributes be changed once it runs."""
+
+    is_armed = False
+
+    def __setattr__(self, name, value):
+        if self.is_armed:
+            raise ZeroDivisionError("not to be changed")
+        threading.Thread.__setattr__(self, name, value)
+
+
+def raises_on_set():
+    threads = [RaisesOnSet(target=sleep) for _ in range(3)]
+    for thread in threads:
+        thread.daemon = True
+        thread.start()
+    RaisesOnSet.is_armed = True
+
+
+# A lock that was replaced
+
+
+class Traced(object):
+    """A lock as a profiler puts it in: it has what a lock has in public, and no _at_fork_reinit()."""
+
+    def __init__(self, original, args):
+        self.original = original(*args)
+
+    def __getattr__(self, name):
+        if name == "_at_fork_reinit":
+            raise AttributeError(name)
+        return getattr(self.original, name)
+
+    def __enter__(self):
+        return self.original.__enter__()
+
+    def __exit__(self, *exc_info):
+        return self.original.__exit__(*exc_info)
+
+
+def replaced(name):
+    def disturb():
+        original = getattr(threading, name)
+        setattr(threading, name, lambda *args: Traced(original, args))
+        daemon(sleep).start()  # a Thread that has such locks
+
+    return disturb
+
+
+# Threads that are equal by value, or have no hash
+
+
+class EqualByValue(threading.Thread):
+    def __eq__(self, other):
+        return isinstance(other, EqualByValue)
+
+    def __hash__(self):
+        return 1
+
+
+class FailsLater(threading.Thread):
+    failing = ()
+
+    def __eq__(self, other):
+        if "eq" in self.failing:
+            raise ZeroDivisionError("no equality")
+        return self is other
+
+    def __hash__(self):
+        if "hash" in self.failing:
+            raise TypeError("unhashable")
+        return 1
+
+
+def odd_threads(cls, failing=()):
+    def disturb():
+        for _ in range(4):
+            thread = cls(target=sleep)
+            thread.daemon = True
+            thread.start()
+        cls.failing = failing
+
+    return disturb
+
+
+#: What is done before the fork, and whether the stock interpreter is known to be disturbed by it.
+DISTURBANCES = {
+    "_at_fork_reinit is missing: Lock": (replaced("Lock"), (3, 9) <= VERSION),
+    "_at_fork_reinit is missing: RLock": (replaced("RLock"), False),
+    "_at_fork_reinit is missing: Condition": (replaced("Condition"), (3, 9) <= VERSION),
+    "equal by value": (odd_threads(EqualByValue), False),
+    "hash raises": (odd_threads(FailsLater, ("hash",)), VERSION >= (3, 4)),
+    "eq raises": (odd_threads(FailsLater, ("eq",)), VERSION >= (3, 4)),
+    "__setattr__ raises": (raises_on_set, VERSION < (3, 13)),
+}
+
+for _name, _disturbs in (
+    ("_stop", (3, 4) <= VERSION < (3, 13)),
+    ("_reset_internal_locks", VERSION < (3, 13)),
+    ("_after_fork", VERSION >= (3, 13)),
+    ("_Thread__stop", VERSION < (3,)),
+    ("_tstate_lock", False),
+    ("_is_stopped", False),
+    ("_handle", False),
+    ("_os_thread_handle", False),
+    ("_ident", False),
+    ("_native_id", False),
+    ("_set_native_id", False),
+    ("_set_tstate_lock", False),
+    ("_set_ident", False),
+    ("_daemonic", False),
+    ("_name", False),
+    ("_delete", False),
+):
+    DISTURBANCES["attribute " + _name] = has_attribute(_name), _disturbs
+
+
+def fork_disturbed(name, is_patched, generation="child"):
+    disturb, _ = DISTURBANCES[name]
+    if is_patched:
+        safethread_patch.install()
+    family = Family()
+    disturb()
+    family.running += [daemon(sleep) for _ in range(3)]
+    for thread in family.running[-3:]:
+        thread.start()
+    if name.startswith("equal"):
+        family.running += [thread for thread in threading.enumerate() if type(thread) is EqualByValue]
+    forker = threading.current_thread()
+    look = (lambda: family.lie(forker)) if is_patched else family.spoiled
+    sys.stderr.flush()
+    answer = (in_forked_child if generation == "child" else in_grandchild)(look)
+    print("done %r" % answer)
+    sys.stdout.flush()
+    os._exit(0)  # an odd Thread may make the exit fail
+
+
+@pytest.mark.parametrize("name", sorted(DISTURBANCES))
+def test_disturbed_child(name):
+    _, disturbs_stock = DISTURBANCES[name]
+    if disturbs_stock:
+        assert call_in_child(fork_disturbed, name, False) is not None
+    assert call_in_child(fork_disturbed, name, True) is None
+
+
+@pytest.mark.parametrize("name", ["attribute _stop", "attribute _after_fork", "hash raises"])
+def test_disturbed_grandchild(name):
+    assert call_in_child(fork_disturbed, name, True, "grandchild") is None
+
+
+# Who forks
+
+
+class EqualForker(EqualByValue):
+    def __init__(self, fork):
+        EqualByValue.__init__(self)
+        self.fork = fork
+        self.answers = []
+
+    def run(self):
+        self.answers.append(self.fork())
+
+
+@in_child
+def test_fork_by_a_thread_that_is_equal_to_others():
+    safethread_patch.install()
+    family = Family()
+    odd_threads(EqualByValue)()
+    forker = EqualForker(lambda: in_forked_child(lambda: family.lie(forker)))
+    forker.start()
+    forker.join()
+    nothing_seen(forker.answers[0])
+    print("done None")
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def fork_from_a_raw_thread(is_patched, has_dummy):
+    if is_patched:
+        safethread_patch.install()
+    family = Family()
+    answers = []
+
+    def fork():
+        forker = threading.current_thread() if has_dummy else None
+        pid = os.fork()
+        if pid:
+            answers.append(os.waitpid(pid, 0)[1])
+            return
+        lie = family.lie(forker) if is_patched else None
+        if lie:
+            os.write(1, ("%s\n" % lie).encode())
+            os._exit(3)
+        if type(threading.current_thread()) is threading._DummyThread:
+            os._exit(4)
+
+    low_level.start_new_thread(fork, ())
+    wait_for(lambda: answers or os.getpid() != parent, "the child has ended")
+    sys.stdout.flush()
+    os._exit(answers[0] >> 8)
+
+
+parent = os.getpid()
+
+
+@pytest.mark.skipif(PY2, reason="there is no main_thread()")
+@pytest.mark.parametrize("has_dummy", [False, True])
+def test_fork_by_a_thread_that_threading_did_not_start(has_dummy):
+    if has_dummy and (3, 6) <= VERSION < (3, 12, 2):
+        assert start_in_child(fork_from_a_raw_thread, False, has_dummy).status == 4
+    ended = start_in_child(fork_from_a_raw_thread, True, has_dummy)
+    assert ended.status == 0, ended
+
+
+@pytest.mark.skipif(PY2, reason="there is no main_thread()")
+@in_child
+def test_child_of_a_raw_thread_exits_without_an_error():
+    # up to 3.11 and 3.12.1 its exit asserts that the main thread is no dummy (gh-102512)
+    import subprocess
+
+    code = """
+import os, sys, threading, _thread, time
+import safethread_patch
+safethread_patch.install()
+statuses = []
+def fork():
+    threading.current_thread()
+    pid = os.fork()
+    if pid:
+        statuses.append(os.waitpid(pid, 0)[1])
+    else:
+        threading._shutdown()
+        os._exit(0)
+_thread.start_new_thread(fork, ())
+while not statuses: time.sleep(0.01)
+sys.exit(statuses[0])
+"""
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stderr=subprocess.PIPE)
+    _, err = process.communicate()
+    assert (process.returncode, err) == (0, b""), (process.returncode, err)
+
+
+# Signals: an exception in the middle of threading's part, or of the patch's
+
+
+def fork_interrupted(is_patched):
+    if is_patched:
+        safethread_patch.install()
+    family = Family()
+    forker = threading.current_thread()
+    with InterruptedChild() as interrupted:
+        return in_forked_child(
+            lambda: interrupted.check() or (family.lie(forker) if is_patched else family.spoiled())
+        )
+
+
+def test_exception_in_threading_s_part_is_reported_once_as_on_stock():
+    stock, patched = [start_in_child(fork_interrupted, is_patched) for is_patched in (False, True)]
+    assert stock.status == patched.status == 0, (stock, patched)
+    assert stock.out != "done None\n" and patched.out == "done None\n", (stock, patched)
+    assert stock.err.count("KeyboardInterrupt") == patched.err.count("KeyboardInterrupt") > 0, (stock, patched)
+
+
+class Fault(object):
+    """Raises KeyboardInterrupt at the event number ``at`` of a part of the code, in a forked child."""
+
+    def __init__(self, part):
+        self.part = part
+        self.parent = os.getpid()
+        self.at = self.events = 0
+
+    def is_in_part(self, code):
+        file = code.co_filename.replace(".pyc", ".py")
+        if self.part == "threading":
+            return file == threading.__file__.replace(".pyc", ".py") or file.endswith("_weakrefset.py")
+        folder, name = os.path.split(os.path.relpath(file, os.path.dirname(safethread_patch.__file__)))
+        return folder == "_threads" or folder == "" and name.startswith(("_fork", "_py2"))
+
+    def trace(self, frame, event, argument):
+        if os.getpid() == self.parent:
+            return self.trace
+        if not self.is_in_part(frame.f_code):
+            return None
+        if VERSION >= (3, 7):
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        elif frame.f_code.co_name == "after_fork":
+            return self.trace  # no signal handler runs at its try statements, and the rest of it is within them
+        self.events += 1
+        if self.events == self.at:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return self.trace
+
+
+def sweep(part, is_patched, step):
+    """Put a fault before each ``step``-th event; return the number of faults, and a list of what was seen then."""
+    import json
+
+    if is_patched:
+        safethread_patch.install()
+    family = Family()
+    forker = threading.current_thread()
+    fault = Fault(part)
+
+    def look():
+        sys.settrace(None)
+        return json.dumps([fault.events, family.lie(forker) if is_patched else family.spoiled()])
+
+    faults, seen = 0, []
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # each of them is reported there
+    while True:
+        fault.at += step
+        sys.settrace(fault.trace)
+        answer = in_forked_child(look)
+        sys.settrace(None)
+        if answer.startswith("["):
+            events, answer = json.loads(answer)
+            if events < fault.at:
+                return faults, sorted(set(seen))
+        faults += 1
+        if answer is not None:
+            seen.append("at %d: %s" % (fault.at, answer))
+
+
+#: How many events a sweep leaves out between two faults. 1 takes half a minute.
+STEP = int(os.environ.get("SWEEP", "5"))
+
+
+@pytest.mark.skipif(PYPY, reason="its trace functions see other events")
+@pytest.mark.parametrize("part", ["threading", "patch"])
+def test_fault_at_each_moment(part):
+    if part == "threading":
+        _, seen = call_in_child(sweep, part, False, 100)
+        assert seen
+    faults, seen = call_in_child(sweep, part, True, STEP, deadline=200)
+    print("%d faults" % faults)
+    assert faults > 10 and not seen, (faults, seen)
+
+
+# At-fork hooks that are older than threading's own, and forks without any
+
+
+@pytest.mark.skipif(not _facts.AT_FORK_HOOKS, reason="no at-fork hooks before 3.7")
+def test_thread_of_a_hook_that_is_older_than_threading():
+    stock, patched = [run([sys.executable, os.path.join(HERE, "early_hook.py"), mode]) for mode in ("stock", "patched")]
+    assert stock.status == 0 and stock.out != "as promised\n", stock
+    assert (patched.status, patched.out) == (0, "as promised\n"), patched
+
+
+FORK_IN_HANDLER = """
+import os, signal, sys, threading
+import safethread_patch
+if sys.argv[1] == "patched": safethread_patch.install()
+name = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+start_new_thread = getattr(threading, name)
+thread = threading.Thread(target=int)
+pids = []
+def interrupted(*args, **kwargs):
+    setattr(threading, name, start_new_thread)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    return start_new_thread(*args, **kwargs)
+def handler(*args):
+    pids.append(os.fork())
+    if not pids[0]:
+        thread.start()
+        thread.join()
+        os._exit(thread.is_alive())
+    sys.exit(os.waitpid(pids[0], 0)[1])
+setattr(threading, name, interrupted)
+signal.signal(signal.SIGUSR1, handler)
+thread.start()
+"""
+
+
+def test_fork_in_a_signal_handler_within_the_first_start_of_a_process():
+    # before 3.7 the interpreter calls nothing in a child whose parent has not started a thread before
+    for mode in ["stock"] * (VERSION < (3,)) + ["patched"]:
+        ended = run([sys.executable, "-W", "ignore", "-c", FORK_IN_HANDLER, mode])
+        assert ended.status == 0, (mode, ended)
+
+
+@pytest.mark.skipif(PY2 or PYPY, reason="no ctypes.PyDLL(None).fork() that the interpreter survives")
+@in_child
+def test_first_start_in_a_child_that_c_code_has_forked():
+    import ctypes
+
+    safethread_patch.install()
+    family = Family()
+    forker = threading.current_thread()
+    read, write = os.pipe()
+    pid = ctypes.PyDLL(None).fork()
+    if not pid:
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+        os.write(write, (family.lie(forker) or "nothing").encode())
+        os._exit(0)
+    os.close(write)
+    answer = os.read(read, 4096)
+    os.waitpid(pid, 0)
+    assert answer == b"nothing", answer
+
+
+# The finalizer of a dummy
+
+
+def fork_while_the_registry_is_locked(is_patched):
+    if is_patched:
+        safethread_patch.install()
+    family = Family()
+    held = []
+
+    def hold():
+        threading._active_limbo_lock.acquire()
+        held.append(True)
+        sleep()
+
+    low_level.start_new_thread(hold, ())
+    wait_for(lambda: held, "the registry is locked")
+    print("done %r" % in_forked_child(family.spoiled))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+@pytest.mark.skipif(not hasattr(threading, "_DeleteDummyThreadOnDel"), reason="dummies have no finalizer (gh-114423)")
+def test_finalizer_of_a_dummy_waits_for_nobody_in_a_child():
+    assert "hangs" in call_in_child(fork_while_the_registry_is_locked, False)
+    assert call_in_child(fork_while_the_registry_is_locked, True) is None
+
+
+@pytest.mark.skipif(not hasattr(threading, "_DeleteDummyThreadOnDel"), reason="dummies have no finalizer (gh-114423)")
+@in_child
+def test_dummy_leaves_the_registry_with_its_thread():
+    safethread_patch.install()
+    before = len(threading._active)
+    idents = []
+
+    def be_a_dummy():
+        idents.append(threading.current_thread().ident)
+
+    for count in range(1, 20):
+        low_level.start_new_thread(be_a_dummy, ())
+        wait_for(lambda: len(idents) == count and len(threading._active) == before, "the dummy has left")
