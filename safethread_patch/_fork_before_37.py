@@ -3,32 +3,42 @@
 It looks that function up by name in each child, whatever forked. The functions here are templates, see _ledger.
 """
 import threading
+from os import getpid
 
-from safethread_patch import _fork, _threads
-from safethread_patch._facts import CHILD_FAILS_AT_DUMMIES, CHILD_FORGETS_ENDED, PY2
+from safethread_patch import _threads
+from safethread_patch._facts import CHILD_FAILS_AT_DUMMIES, CHILD_FORGETS_ENDED, CHILD_STOPS_UNSTARTED, PY2
+from safethread_patch._fork import GET_IDENT, after_in_child, before
 from safethread_patch._state import call_original, state
 
 if CHILD_FORGETS_ENDED:
     from safethread_patch._threads import _flags
 
 
-def after_fork():
+def after_fork(is_plain=False):
     # Before 3.7 no signal handler runs between the call and a try statement that comes first, nor between a finally and a
-    # try statement that comes first in it.
+    # try statement that comes first in it. Not even an assignment may come before it, so is_plain is an argument.
     try:
-        if state.is_active:
-            _fork.before()
-            # the current thread is mostly the only one, and whether it is a dummy is not asked: that is one page less
-            if CHILD_FAILS_AT_DUMMIES and (
-                len(threading._active) > 1 or threading._get_ident() not in threading._active
-            ):
+        active = threading._active
+        is_alone = len(active) == 1 and not threading._limbo and getattr(threading, GET_IDENT)() in active
+        if state.is_active and not is_alone:
+            before()
+            if CHILD_FAILS_AT_DUMMIES:
                 _flags.complete_dummies()
+        is_plain = is_alone and state.is_active and not (state.claims or state.wakeup_locks)
         return call_original()
     finally:
         try:
-            _fork.after_in_child()
+            # as in after_in_child(), but inline: each function is two pages more that the child copies
+            lock = threading._active_limbo_lock
+            if is_plain and len(threading._active) == 1 and lock is not state.limbo_lock and not getattr(lock, "locked", int)():
+                if CHILD_STOPS_UNSTARTED:
+                    state.has_forked = True
+                state.limbo_lock, state.pid = lock, getpid()
+            else:
+                after_in_child()
         finally:
-            _fork.after_in_child()  # does what a signal handler kept the first call from
+            if state.pid != getpid():
+                after_in_child()  # does what a signal handler kept the first call from
 
 
 # To see that a thread has ended, the stock join() takes a lock of the Thread, which another join() may have held at the

@@ -53,7 +53,8 @@ def start(self):
                 if FREE_THREADED:
                     state.claimed_threads.pop(key, None)
         except KeyError:  # another start had the claim, and has ended
-            pass
+            if FREE_THREADED:  # if it was a Thread that starts itself anew, it has ended before the next line of that
+                state.claimed_threads.pop(key, None)
 
 
 def _take_claim(key, claim):

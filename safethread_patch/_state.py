@@ -54,8 +54,14 @@ class State(object):
         #: which may be locked. It can read this table: objects with weak references are read without the lock.
         self.claimed_threads = {}
 
-        #: ``ident of the forking thread: [what _fork.before() noted, for each fork that is not over]``.
+        #: ``ident of a thread that forks: what _fork.before() noted``.
         self.forks = {}
+
+        #: True if any of these notes is worth a look in the child.
+        self.has_notes = False
+
+        #: The ident of the main thread while it forks, if it is the only thread: there is nothing else to note then.
+        self.lone_forker = None
 
         #: ``(thread, its end mark)`` of those that at-fork hooks older than the patch's have started in this process.
         self.early_threads = []

@@ -126,9 +126,14 @@ def is_started(thread):
     return started_event(thread).is_set()
 
 
+def is_dummy(thread):
+    """Tell whether ``thread`` is what current_thread() returns for a thread that threading has not started."""
+    return isinstance(thread, threading._DummyThread)
+
+
 def repair(thread):
     """Make ``thread``, which does not exist in this process, a forked child, stopped or never started."""
-    if isinstance(thread, threading._DummyThread):  # its is_alive() and join() raise, or say that it is alive
+    if is_dummy(thread):  # its is_alive() and join() raise, or say that it is alive
         thread.__class__ = threading.Thread
     if is_started(thread):
         make_stopped(thread)
@@ -163,36 +168,18 @@ def undo_stop_of_all():
 def forgotten_in_child():
     """Return the Threads that threading's part in a child may forget, or leave in a state that is not true.
 
-    Those in limbo, which are cleared. Dummies of other threads, which say that they are alive, or raise. And those that
-    are equal to others: threading puts all into a set.
+    Those in limbo, which are cleared. Dummies, which say that they are alive, or raise, or are the main thread of the child.
+    And those that are equal to others, because threading puts all into a set.
     """
     forgotten = values_of(threading._limbo) if threading._limbo else []
-    if len(threading._active) > 1:
-        for thread in values_of(threading._active):
-            cls = type(thread)
-            if cls is threading._DummyThread or (
-                CHILD_FORGETS_EQUALS
-                and not (cls.__hash__ is threading.Thread.__hash__ and cls.__eq__ is threading.Thread.__eq__)
-            ):
-                forgotten.append(thread)
+    for thread in values_of(threading._active):
+        cls = type(thread)
+        if cls is threading._DummyThread or (
+            CHILD_FORGETS_EQUALS
+            and not (cls.__hash__ is threading.Thread.__hash__ and cls.__eq__ is threading.Thread.__eq__)
+        ):
+            forgotten.append(thread)
     return forgotten
-
-
-def is_registry_of_child(limbo_lock):
-    """Tell at a glance whether threading's part has gone through in this process, a forked child.
-
-    ``limbo_lock``: the lock of the registry before the fork.
-    """
-    active, lock = threading._active, threading._active_limbo_lock
-    if len(active) != 1 or threading._limbo or lock is limbo_lock:
-        return False
-    is_taken = getattr(lock, "_is_owned", None) or getattr(lock, "locked", None)
-    if is_taken is not None and is_taken():  # an exception came when threading's part had just taken it
-        return False
-    current = active.get(low_level.get_ident())
-    if current is None:
-        return False
-    return not HAS_MAIN_THREAD or current is threading._main_thread and type(current) is not threading._DummyThread
 
 
 def repair_registry(current, suspects, kept):
@@ -216,7 +203,7 @@ def repair_registry(current, suspects, kept):
     if current is not None:
         quietly(make_current, current)
     if HAS_MAIN_THREAD:
-        if isinstance(current, threading._DummyThread):
+        if is_dummy(current):
             quietly(make_main, current)
         threading._main_thread = current
     # last what is_registry_of_child() looks at
