@@ -10,7 +10,10 @@ The repair can be repeated: it is safe to interrupt it, and to do it again.
 Nothing here raises, waits, logs, or takes a lock that another thread may hold. The cost is memory, not time: a page is
 copied when the child first touches an object on it. So nothing is looked at without need.
 """
+import functools
+import sys
 import threading
+import weakref
 from os import getpid
 
 from safethread_patch import _threads
@@ -24,20 +27,11 @@ if PY2:
 #: threading's own name for it: a child has touched that already.
 GET_IDENT = "_get_ident" if PY2 else "get_ident"
 
+#: ``noted.fork``, for each thread, while it forks: ``(pid, a reference to its Thread or None, references to the Threads that
+#: threading's part in the child may forget, the same of the fork in whose child this one takes place)``.
+noted = low_level._local()
+
 # The at-fork hooks. They cannot be unregistered, and do nothing while the patch is not active.
-
-
-class Fork(object):
-    """What before() notes.
-
-    ``current``: the Thread of the thread that forks, or None. ``forgotten``: the Threads that threading's part in the child
-    may forget. ``outer``: the note of the fork in whose hooks this one takes place, or None.
-    """
-
-    def __init__(self, current, forgotten, outer):
-        self.current = current
-        self.forgotten = forgotten
-        self.outer = outer
 
 
 def before():
@@ -46,27 +40,23 @@ def before():
         return
     if CHILD_STOPS_UNSTARTED and not state.has_forked:  # here, because an older at-fork hook may start a thread in the child
         state.has_forked = True
-    ident, active = getattr(threading, GET_IDENT)(), threading._active
-    current = active.get(ident)
-    is_alone = HAS_MAIN_THREAD and len(active) == 1 and current is threading._main_thread and not threading._limbo
-    if is_alone and state.lone_forker is None and not state.forks:
-        state.lone_forker = ident  # there is nothing to forget
-        return
-    forgotten, outer = _threads.forgotten_in_child(), state.forks.get(ident)
-    state.forks[ident] = Fork(current, forgotten, outer)
-    if forgotten or current is None or outer is not None:
+    active = threading._active
+    current = active.get(getattr(threading, GET_IDENT)())
+    if HAS_MAIN_THREAD and len(active) == 1 and current is threading._main_thread and not threading._limbo:
+        if state.pid == getpid():
+            noted.fork = state.pid, None, (), None  # it is alone, and there is nothing to forget
+            return
+    if state.pid != getpid():  # a child that is not repaired yet, because an older at-fork hook forks
+        state.outer_fork = getattr(noted, "fork", None) or state.outer_fork
+    forgotten = [weakref.ref(thread) for thread in _threads.forgotten_in_child()]
+    noted.fork = state.pid, current if current is None else weakref.ref(current), forgotten, state.outer_fork
+    if forgotten or current is None or state.outer_fork is not None:
         state.has_notes = True
 
 
-def after_in_parent():
-    """Forget what before() noted."""
-    note = state.forks.pop(getattr(threading, GET_IDENT)(), None) if state.forks else None
-    if note is None:
-        state.lone_forker = None
-    elif note.outer is not None:
-        state.forks[low_level.get_ident()] = note.outer
-    elif not state.forks:
-        state.has_notes = False
+#: Forgets what before() noted. Not a function in Python: in one, the handler of a signal that came during the fork could run,
+#: and what it raises would be lost.
+after_in_parent = functools.partial(setattr, noted, "fork", None)
 
 
 def after_in_child():
@@ -78,11 +68,12 @@ def after_in_child():
         if is_plain and _is_registry_right(state.limbo_lock):  # as in nearly all children
             if CHILD_STOPS_UNSTARTED and not state.has_forked:  # before() was not called for this fork
                 state.has_forked = True
+            state.limbo_lock, state.pid = threading._active_limbo_lock, getpid()
             if CHILD_KEEPS_NATIVE_ID:
-                threading._main_thread._set_native_id()
-            if state.forks:
-                state.forks = {}
-            state.lone_forker, state.limbo_lock, state.pid = None, threading._active_limbo_lock, getpid()
+                try:
+                    object.__setattr__(threading._main_thread, "_native_id", threading.get_native_id())
+                except AttributeError:  # of a subclass's property
+                    pass
             return
     elif not state.is_before_hook:
         return  # the hook is registered twice
@@ -120,15 +111,28 @@ def _repair():
         _threads.revive(early)
     state.is_before_hook = False
     state.early_threads = []
+    _threads.raise_interrupts()
 
 
 def repair_before_hook():
     """Repair this process, a forked child, for its first start(), which is earlier than the patch's at-fork hook."""
-    # without a note of before() there is no hook to come: C code has forked
-    ident = low_level.get_ident()
-    is_before_hook = ident in state.forks or ident == state.lone_forker
-    repair_process()
+    fork = getattr(noted, "fork", None)
+    is_before_hook = fork is not None and fork[0] == state.pid
+    if is_before_hook or _may_have_forked():
+        repair_process()
+    else:
+        for thread in claimed_threads():
+            _threads.quietly(_threads.repair, thread)
+        enter_process()
     state.is_before_hook = is_before_hook
+    _threads.raise_interrupts()
+
+
+def _may_have_forked():
+    """Tell whether the current thread may be the one that forked this process by C code, without any hook."""
+    if not sys.platform.startswith("linux") or not hasattr(threading, "get_native_id"):
+        return low_level.get_ident() in threading._active
+    return threading.get_native_id() == getpid()
 
 
 def note_early_thread(thread):
@@ -154,11 +158,13 @@ def repair_process():
     """Repair this process, a forked child. If a signal handler interrupts it, calling it again does the rest."""
     if CHILD_STOPS_UNSTARTED and not state.has_forked:  # before() was not called for this fork
         state.has_forked = True
-    current, suspects, note = None, claimed_threads(), state.forks.get(low_level.get_ident())
-    while note is not None:
-        current = current or note.current
-        suspects += note.forgotten
-        note = note.outer
+    current, suspects = None, claimed_threads()
+    fork = getattr(noted, "fork", None) or state.outer_fork
+    while fork is not None:
+        _, reference, forgotten, fork = fork
+        if current is None and reference is not None:
+            current = reference()
+        suspects += [thread for thread in [weak() for weak in forgotten] if thread is not None]
     if not _is_registry_right(state.limbo_lock) or HAS_MAIN_THREAD and _threads.is_dummy(threading._main_thread):
         _threads.repair_registry(current, suspects, ())
     elif suspects:
@@ -168,7 +174,9 @@ def repair_process():
             if not any(other is thread for other in alive):
                 _threads.quietly(_threads.repair, thread)
     if CHILD_KEEPS_NATIVE_ID:
-        _threads.renew_native_id()
+        current = threading._active.get(low_level.get_ident())  # current_thread() could make a dummy
+        if current is not None:
+            _threads.quietly(_threads.renew_native_id, current)
     enter_process()
 
 
@@ -179,7 +187,8 @@ def enter_process():
             if PY2:
                 _py2.take_waits_back(claimed_threads())
             state.claims, state.wakeup_locks, state.claimed_threads = {}, {}, {}
-        state.forks, state.has_notes, state.lone_forker = {}, False, None
+        noted.fork = state.outer_fork = None
+        state.has_notes = False
     state.limbo_lock = threading._active_limbo_lock
     state.pid = getpid()
 

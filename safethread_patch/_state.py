@@ -54,14 +54,11 @@ class State(object):
         #: which may be locked. It can read this table: objects with weak references are read without the lock.
         self.claimed_threads = {}
 
-        #: ``ident of a thread that forks: what _fork.before() noted``.
-        self.forks = {}
-
-        #: True if any of these notes is worth a look in the child.
+        #: True once _fork.before() has noted something that is worth a look in the child.
         self.has_notes = False
 
-        #: The ident of the main thread while it forks, if it is the only thread: there is nothing else to note then.
-        self.lone_forker = None
+        #: What was noted of the fork that made this process, while an at-fork hook older than the patch's forks in it.
+        self.outer_fork = None
 
         #: ``(thread, its end mark)`` of those that at-fork hooks older than the patch's have started in this process.
         self.early_threads = []

@@ -27,6 +27,7 @@ from safethread_patch._defects._hold import (
     witnessed,
 )
 from safethread_patch._facts import VERSION
+from safethread_patch._state import state
 from safethread_patch._threads import low_level
 
 pytestmark = pytest.mark.skipif(not _facts.FORK, reason="no os.fork")
@@ -389,10 +390,11 @@ def test_exception_in_threading_s_part_is_reported_once_as_on_stock():
 
 
 class Fault(object):
-    """Raises KeyboardInterrupt at the event number ``at`` of a part of the code, in a forked child."""
+    """Raises an error at the event number ``at`` of a part of the code, in a forked child."""
 
-    def __init__(self, part):
+    def __init__(self, part, error):
         self.part = part
+        self.error = {"KeyboardInterrupt": KeyboardInterrupt, "RuntimeError": RuntimeError}[error]
         self.parent = os.getpid()
         self.at = self.events = 0
 
@@ -415,11 +417,11 @@ class Fault(object):
         self.events += 1
         if self.events == self.at:
             sys.settrace(None)
-            raise KeyboardInterrupt
+            raise self.error
         return self.trace
 
 
-def sweep(part, is_patched, step):
+def sweep(part, is_patched, step, error="KeyboardInterrupt"):
     """Put a fault before each ``step``-th event; return the number of faults, and a list of what was seen then."""
     import json
 
@@ -427,7 +429,7 @@ def sweep(part, is_patched, step):
         safethread_patch.install()
     family = Family()
     forker = threading.current_thread()
-    fault = Fault(part)
+    fault = Fault(part, error)
 
     def look():
         sys.settrace(None)
@@ -455,11 +457,12 @@ STEP = int(os.environ.get("SWEEP", "5"))
 
 @pytest.mark.skipif(PYPY, reason="its trace functions see other events")
 @pytest.mark.parametrize("part", ["threading", "patch"])
-def test_fault_at_each_moment(part):
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "RuntimeError"])
+def test_fault_at_each_moment(part, error):
     if part == "threading":
-        _, seen = call_in_child(sweep, part, False, 100)
+        _, seen = call_in_child(sweep, part, False, 100, error)
         assert seen
-    faults, seen = call_in_child(sweep, part, True, STEP, deadline=200)
+    faults, seen = call_in_child(sweep, part, True, STEP, error, deadline=200)
     print("%d faults" % faults)
     assert faults > 10 and not seen, (faults, seen)
 
@@ -468,10 +471,14 @@ def test_fault_at_each_moment(part):
 
 
 @pytest.mark.skipif(not _facts.AT_FORK_HOOKS, reason="no at-fork hooks before 3.7")
-def test_thread_of_a_hook_that_is_older_than_threading():
-    stock, patched = [run([sys.executable, os.path.join(HERE, "early_hook.py"), mode]) for mode in ("stock", "patched")]
-    assert stock.status == 0 and stock.out != "as promised\n", stock
-    assert (patched.status, patched.out) == (0, "as promised\n"), patched
+@pytest.mark.parametrize("how", ["plain", "spoiled"])
+def test_thread_of_a_hook_that_is_older_than_threading(how):
+    program = [sys.executable, os.path.join(HERE, "early_hook.py")]
+    if how == "plain":
+        stock = run(program + ["stock", how], deadline=30)
+        assert stock.out.splitlines() != ["as promised", "done"], stock
+    patched = run(program + ["patched", how], deadline=30)
+    assert (patched.status, patched.out.splitlines()) == (0, ["as promised", "done"]), patched
 
 
 FORK_IN_HANDLER = """
@@ -526,6 +533,152 @@ def test_first_start_in_a_child_that_c_code_has_forked():
     answer = os.read(read, 4096)
     os.waitpid(pid, 0)
     assert answer == b"nothing", answer
+
+
+@pytest.mark.skipif(VERSION < (3, 8) or PYPY or not sys.platform.startswith("linux"), reason="whose child it is cannot be told")
+@in_child
+def test_first_start_by_a_new_raw_thread_in_a_child_that_c_code_has_forked():
+    import ctypes
+
+    safethread_patch.install()
+    main = threading.current_thread()
+    read, write = os.pipe()
+    pid = ctypes.PyDLL(None).fork()
+    if not pid:
+        told = []
+        low_level.start_new_thread(lambda: told.append(daemon(int).start()), ())
+        wait_for(lambda: told, "start() returns")
+        is_right = main.is_alive() and threading.current_thread() is main and threading.main_thread() is main
+        os.write(write, b"right" if is_right else b"wrong")
+        os._exit(0)
+    os.close(write)
+    assert os.read(read, 4096) == b"right"
+    os.waitpid(pid, 0)
+
+
+# The parent: its signals, and what it keeps
+
+
+@pytest.mark.skipif(not _facts.AT_FORK_HOOKS or PYPY, reason="needs a hook in the parent that is no Python function")
+@in_child
+def test_interrupt_during_the_fork_is_heard_by_the_parent():
+    # in a hook that is a Python function its exception would be lost
+    import signal
+
+    import wrapt  # the newest imports logging, whose hooks are Python functions, and come first here
+
+    assert wrapt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.register_at_fork(after_in_parent=low_level.interrupt_main)
+    safethread_patch.install()
+    try:
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
+    except KeyboardInterrupt:
+        return
+    raise AssertionError("KeyboardInterrupt is lost")
+
+
+@in_child
+def test_nothing_is_kept_of_a_fork():
+    import gc
+    import weakref
+
+    from safethread_patch import _fork
+
+    safethread_patch.install()
+    forker = threading.Thread(target=lambda: nothing_seen(in_forked_child(lambda: None)))
+    gone = weakref.ref(forker)
+    forker.start()
+    forker.join()
+    nothing_seen(in_forked_child(lambda: None if getattr(_fork.noted, "fork", None) is None or not state.has_notes else "kept"))
+    assert getattr(_fork.noted, "fork", None) is None or not _facts.AT_FORK_HOOKS or PYPY
+    del forker
+    for _ in range(3):
+        gc.collect()
+    assert gone() is None
+
+
+# A forker that is odd itself
+
+
+class OddForker(threading.Thread):
+    """Forks in run(), and is odd meanwhile."""
+
+    def __init__(self, look):
+        threading.Thread.__init__(self)
+        self.look = look
+        self.answers = []
+
+    def run(self):
+        OddForker.is_armed = True
+        self.answers.append(in_forked_child(self.look))
+        OddForker.is_armed = False
+
+    is_armed = False
+
+
+class SetsNothing(OddForker):
+    def __setattr__(self, name, value):
+        if self.is_armed:
+            raise ZeroDivisionError("not to be changed")
+        OddForker.__setattr__(self, name, value)
+
+
+class HasNoTruth(OddForker):
+    def __bool__(self):
+        raise ZeroDivisionError("no truth")
+
+    __nonzero__ = __bool__
+
+
+class HasNoClass(OddForker):
+    @property
+    def __class__(self):
+        raise ZeroDivisionError("no class")
+
+
+@pytest.mark.parametrize("kind", ["SetsNothing", "HasNoTruth", "HasNoClass"])
+@pytest.mark.parametrize("generation", ["child", "grandchild"])
+@in_child
+def test_odd_forker(kind, generation):
+    safethread_patch.install()
+    family = Family()
+    low_level.start_new_thread(lambda: (threading.current_thread(), sleep()), ())
+
+    def look():
+        if threading.current_thread() is not forker or threading.enumerate() != [forker]:
+            return "enumerate() says %d" % len(threading.enumerate())
+        thread, alive = witnessed()
+        return family.spoiled() or lie_about(thread, alive)
+
+    forker = {"SetsNothing": SetsNothing, "HasNoTruth": HasNoTruth, "HasNoClass": HasNoClass}[kind](
+        look if generation == "child" else lambda: in_forked_child(look)
+    )
+    forker.start()
+    forker.join()
+    nothing_seen(forker.answers[0])
+    print("done None")
+    sys.stdout.flush()
+    os._exit(0)
+
+
+@in_child
+def test_exit_of_a_disturbed_child_waits_for_no_thread_of_the_parent():
+    safethread_patch.install()
+    over = threading.Event()
+    bystander = threading.Thread(target=over.wait)  # no daemon
+    bystander.start()
+    with InterruptedChild() as interrupted:
+        pid = os.fork()
+    if not pid:
+        interrupted.check()
+        threading._shutdown()
+        os._exit(7)
+    wait_for(lambda: os.waitpid(pid, os.WNOHANG)[1] == 7 << 8, "the child has ended")
+    over.set()
+    bystander.join()
 
 
 # The finalizer of a dummy

@@ -21,9 +21,11 @@ locks, because the old ones may be held by a thread that does not exist there ei
 
 Nothing here takes a lock that another thread may hold: all of it is also called in a forked child.
 """
+import functools
 import threading
 
 from safethread_patch import _facts
+from safethread_patch._threads._parts import put
 
 try:
     import _thread as low_level  # its functions are looked up when called, or gevent's greenlets would be one thread
@@ -86,8 +88,9 @@ def values_of(table):
             if _facts.FREE_THREADED:
                 return [value for value in table.values()]
             return list(table.values())
-        except RuntimeError:  # changed while it was read
-            pass
+        except RuntimeError as error:
+            if "changed" not in str(error):  # of a signal handler
+                raise
 
 
 def is_in_limbo(thread):
@@ -128,7 +131,7 @@ def is_started(thread):
 
 def is_dummy(thread):
     """Tell whether ``thread`` is what current_thread() returns for a thread that threading has not started."""
-    return isinstance(thread, threading._DummyThread)
+    return issubclass(type(thread), threading._DummyThread)  # not isinstance(), which asks thread.__class__
 
 
 def repair(thread):
@@ -141,19 +144,36 @@ def repair(thread):
         make_unstarted(thread)
 
 
+#: Exceptions of signal handlers that came within quietly().
+_interrupts = []
+
+
 def quietly(function, thread):
-    """Call ``function(thread)``, and ignore an error, of a subclass's property, say: the others are to be repaired too."""
+    """Call ``function(thread)``, which can be repeated, and ignore an error: the other Threads are to be repaired too.
+
+    Of a subclass's property, say. But an exception that does not come again is a signal handler's, for raise_interrupts().
+    """
     try:
         function(thread)
-    except Exception:
-        pass
+    except Exception as error:
+        try:
+            function(thread)
+        except Exception:
+            return
+        _interrupts.append(error)
 
 
-def renew_native_id():
-    """Give the current thread the native_id that it has in this process, if it is a Thread."""
-    current = threading._active.get(low_level.get_ident())  # current_thread() could make a dummy
-    if current is not None:
-        threading.Thread._set_native_id(current)  # not a method of a subclass
+def raise_interrupts():
+    """Raise the first exception of a signal handler that came within quietly()."""
+    if _interrupts:
+        error = _interrupts[0]
+        del _interrupts[:]
+        raise error
+
+
+def renew_native_id(current):
+    """Give the current thread the native_id that it has in this process."""
+    put(current, "_native_id", threading.get_native_id())
 
 
 def undo_stop_of_all():
@@ -206,7 +226,7 @@ def repair_registry(current, suspects, kept):
         if is_dummy(current):
             quietly(make_main, current)
         threading._main_thread = current
-    # last what is_registry_of_child() looks at
+    # last what _fork looks at to see whether this is done
     threading._limbo.clear()
     ident = low_level.get_ident()
     if current is not None:
@@ -220,8 +240,9 @@ def _all_dangling():
     while True:
         try:
             return list(threading._dangling)
-        except RuntimeError:  # changed while it was read
-            pass
+        except RuntimeError as error:
+            if "changed" not in str(error):
+                raise
 
 
 def _current_thread():
@@ -247,8 +268,11 @@ def revive(early):
     ``early``: a list of ``(thread, end mark)``.
     """
     for thread, mark in early:
-        try:
-            if make_alive(thread, mark):
-                threading._active[thread.ident] = thread
-        except Exception:  # of a subclass's attribute
-            pass
+        quietly(functools.partial(_revive, mark), thread)
+
+
+def _revive(mark, thread):
+    if make_alive(thread, mark):
+        threading._active[thread.ident] = thread
+        if not make_alive(thread, mark):  # it has just ended
+            threading._active.pop(thread.ident, None)
