@@ -76,12 +76,8 @@ def after_in_child():
                     pass
             return
     elif not state.is_before_hook:
-        return  # the hook is registered twice
-    try:
-        _repair()
-    finally:
-        if state.pid != getpid() or state.is_before_hook:  # a signal handler has raised
-            _repair()
+        return  # done: the hook is registered twice, for a signal handler that raises in the first call
+    _repair()
 
 
 def _is_registry_right(limbo_lock):
