@@ -9,6 +9,7 @@ from safethread_patch import _threads
 from safethread_patch._facts import CHILD_FAILS_AT_DUMMIES, CHILD_FORGETS_ENDED, CHILD_STOPS_UNSTARTED, PY2
 from safethread_patch._fork import GET_IDENT, after_in_child, before
 from safethread_patch._state import call_original, state
+from safethread_patch._threads import HAS_MAIN_THREAD
 
 if CHILD_FORGETS_ENDED:
     from safethread_patch._threads import _flags
@@ -30,7 +31,9 @@ def after_fork(is_plain=False):
         try:
             # as in after_in_child(), but inline: each function is two pages more that the child copies
             lock = threading._active_limbo_lock
-            if is_plain and len(threading._active) == 1 and lock is not state.limbo_lock and not getattr(lock, "locked", int)():
+            active = threading._active
+            is_right = is_plain and len(active) == 1 and lock is not state.limbo_lock and not getattr(lock, "locked", int)()
+            if is_right and (not HAS_MAIN_THREAD or active.get(threading.get_ident()) is threading._main_thread):
                 if CHILD_STOPS_UNSTARTED:
                     state.has_forked = True
                 state.limbo_lock, state.pid = lock, getpid()
