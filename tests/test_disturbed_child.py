@@ -39,6 +39,19 @@ def sleep():
     time.sleep(600)
 
 
+def lock_the_registry():
+    """Let a thread take the lock of the registry, and keep it."""
+    held = []
+
+    def hold():
+        threading._active_limbo_lock.acquire()
+        held.append(True)
+        sleep()
+
+    low_level.start_new_thread(hold, ())
+    wait_for(lambda: held, "the registry is locked")
+
+
 class Family(object):
     """Threads of all kinds, made before a fork."""
 
@@ -692,15 +705,8 @@ def test_exit_of_a_disturbed_child_waits_for_no_thread_of_the_parent():
 def test_fault_in_the_child_of_a_lone_thread_whose_registry_is_locked(is_main):
     # nothing but the lock, and the main thread, tells that threading's part has not gone through
     safethread_patch.install()
-    current, held = threading.current_thread(), []
-
-    def hold():
-        threading._active_limbo_lock.acquire()
-        held.append(True)
-        sleep()
-
-    low_level.start_new_thread(hold, ())
-    wait_for(lambda: held, "the registry is locked")
+    current = threading.current_thread()
+    lock_the_registry()
     if hasattr(threading, "_main_thread") and not is_main:
         threading._main_thread = threading.Thread()  # as where another thread than the main one has imported threading
     fault = Fault("threading", "KeyboardInterrupt")
@@ -785,15 +791,7 @@ def fork_while_the_registry_is_locked(is_patched):
     if is_patched:
         safethread_patch.install()
     family = Family()
-    held = []
-
-    def hold():
-        threading._active_limbo_lock.acquire()
-        held.append(True)
-        sleep()
-
-    low_level.start_new_thread(hold, ())
-    wait_for(lambda: held, "the registry is locked")
+    lock_the_registry()
     print("done %r" % in_forked_child(family.spoiled))
     sys.stdout.flush()
     os._exit(0)
