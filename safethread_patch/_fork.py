@@ -42,11 +42,12 @@ def before():
         state.has_forked = True
     active = threading._active
     current = active.get(getattr(threading, GET_IDENT)())
-    if HAS_MAIN_THREAD and len(active) == 1 and current is threading._main_thread and not threading._limbo:
-        if state.pid == getpid():
-            noted.fork = state.pid, None, (), None  # it is alone, and there is nothing to forget
-            return
-    if state.pid != getpid():  # a child that is not repaired yet, because an older at-fork hook forks
+    is_repaired = state.pid == getpid()
+    is_alone = HAS_MAIN_THREAD and len(active) == 1 and current is threading._main_thread and not threading._limbo
+    if is_repaired and is_alone:
+        noted.fork = state.pid, None, (), None  # there is nothing to forget
+        return
+    if not is_repaired:  # a child that is not repaired yet, because an older at-fork hook forks
         state.outer_fork = getattr(noted, "fork", None) or state.outer_fork
     forgotten = [weakref.ref(thread) for thread in _threads.forgotten_in_child()]
     noted.fork = state.pid, current if current is None else weakref.ref(current), forgotten, state.outer_fork
@@ -68,12 +69,12 @@ def after_in_child():
         if is_plain and _is_registry_right(state.limbo_lock):  # as in nearly all children
             if CHILD_STOPS_UNSTARTED and not state.has_forked:  # before() was not called for this fork
                 state.has_forked = True
-            state.limbo_lock, state.pid = threading._active_limbo_lock, getpid()
             if CHILD_KEEPS_NATIVE_ID:
-                try:
+                try:  # as renew_native_id(), but inline: each function is two pages more that the child copies
                     object.__setattr__(threading._main_thread, "_native_id", threading.get_native_id())
                 except AttributeError:  # of a subclass's property
                     pass
+            state.limbo_lock, state.pid = threading._active_limbo_lock, getpid()  # last: it is what tells that all is done
             return
     elif not state.is_before_hook:
         return  # done: the hook is registered twice, for a signal handler that raises in the first call

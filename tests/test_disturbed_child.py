@@ -39,6 +39,13 @@ def sleep():
     time.sleep(600)
 
 
+def leave():
+    """End the test's process, and well: odd Threads, or a locked registry, may make an exit fail."""
+    print("done None")
+    sys.stdout.flush()
+    os._exit(0)
+
+
 def lock_the_registry():
     """Let a thread take the lock of the registry, and keep it."""
     held = []
@@ -130,7 +137,6 @@ class HasAttribute(threading.Thread):
 
 def has_attribute(name):
     def disturb():
-        thread = daemon()
         thread = HasAttribute(name)
         thread.daemon = True
         thread.start()
@@ -311,9 +317,7 @@ def test_fork_by_a_thread_that_is_equal_to_others():
     forker.start()
     forker.join()
     nothing_seen(forker.answers[0])
-    print("done None")
-    sys.stdout.flush()
-    os._exit(0)
+    leave()
 
 
 def fork_from_a_raw_thread(is_patched, has_dummy):
@@ -674,9 +678,7 @@ def test_odd_forker(kind, generation):
     forker.start()
     forker.join()
     nothing_seen(forker.answers[0])
-    print("done None")
-    sys.stdout.flush()
-    os._exit(0)
+    leave()
 
 
 @pytest.mark.skipif(PYPY, reason="its trace functions see other events")
@@ -729,9 +731,7 @@ def test_fault_in_the_child_of_a_lone_thread_whose_registry_is_locked(is_main):
             print("at %d: %s" % (fault.at, lie))  # not an assertion: stderr is gone
             sys.stdout.flush()
             os._exit(1)
-    print("done None")
-    sys.stdout.flush()
-    os._exit(0)
+    leave()
 
 
 # Parts of the repair
