@@ -65,16 +65,22 @@ def after_in_child():
     if not state.is_active:
         return
     if state.pid != getpid():
+        # As _is_registry_right() and renew_native_id(), but inline: each function is two pages more that the child copies.
+        active, lock = threading._active, threading._active_limbo_lock
+        current = active.get(getattr(threading, GET_IDENT)())
+        is_right = len(active) == 1 and not threading._limbo and lock is not state.limbo_lock and current is not None
         is_plain = not (state.claims or state.wakeup_locks or state.has_notes or FREE_THREADED)
-        if is_plain and _is_registry_right(state.limbo_lock):  # as in nearly all children
+        is_taken = getattr(lock, "_is_owned", None) or getattr(lock, "locked", int)
+        if is_right and is_plain and (not HAS_MAIN_THREAD or current is threading._main_thread) and not is_taken():
+            # as in nearly all children
             if CHILD_STOPS_UNSTARTED and not state.has_forked:  # before() was not called for this fork
                 state.has_forked = True
             if CHILD_KEEPS_NATIVE_ID:
-                try:  # as renew_native_id(), but inline: each function is two pages more that the child copies
-                    object.__setattr__(threading._main_thread, "_native_id", threading.get_native_id())
+                try:
+                    object.__setattr__(current, "_native_id", threading.get_native_id())
                 except AttributeError:  # of a subclass's property
                     pass
-            state.limbo_lock, state.pid = threading._active_limbo_lock, getpid()  # last: it is what tells that all is done
+            state.limbo_lock, state.pid = lock, getpid()  # last: it is what tells that all is done
             return
     elif not state.is_before_hook:
         return  # done: the hook is registered twice, for a signal handler that raises in the first call
