@@ -27,6 +27,13 @@ STARTUP_FILES = VERSION >= (3, 15)
 #: has waited for it long. A fork in that moment leaves it locked in the child, where that thread does not exist.
 FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
+#: CPython.
+COUNTS_REFERENCES = hasattr(sys, "getrefcount")
+
+#: A new thread ends when it first wants the GIL while the interpreter ends, and its starter waits for it. 3.12 refuses to
+#: make one.
+START_HANGS_AT_EXIT = COUNTS_REFERENCES and (3, 8) <= VERSION < (3, 12)
+
 #: The message of the RuntimeError that a second start() raises.
 STARTED_TWICE = "thread already started" if VERSION < (2, 7) else "threads can only be started once"
 

@@ -200,4 +200,4 @@ def claimed_threads():
     """Return the Threads with a start in flight."""
     if FREE_THREADED:
         return _threads.values_of(state.claimed_threads)
-    return [thread for thread, _ in _threads.values_of(state.claims)]
+    return [claim[0] for claim in _threads.values_of(state.claims)]

@@ -4,7 +4,17 @@ import threading
 import warnings
 from contextlib import contextmanager
 
-from safethread_patch import SafeThreadWarning, UnsupportedInterpreter, _announce, _facts, _fork, _ledger, _start, _threads
+from safethread_patch import (
+    SafeThreadWarning,
+    UnsupportedInterpreter,
+    _announce,
+    _facts,
+    _fork,
+    _ledger,
+    _new_thread,
+    _start,
+    _threads,
+)
 from safethread_patch._state import state
 
 if _facts.FORK and not _facts.AT_FORK_HOOKS:
@@ -116,6 +126,12 @@ def _install():
         if _facts.FORK and hasattr(threading, "_DeleteDummyThreadOnDel"):
             _put(threading._DeleteDummyThreadOnDel, "__del__", _fork.__del__)
         _put(_owner("run"), "run", _announce.run)
+        if _threads.HAS_HANDLE:
+            _put_over_builtin(threading, "_start_joinable_thread", _new_thread._start_joinable_thread)
+        elif not _facts.PY2:
+            _put_over_builtin(threading, "_start_new_thread", _new_thread._start_new_thread)
+        elif _facts.COUNTS_REFERENCES:
+            _put_over_builtin(threading, "_start_new_thread", _py2._start_new_thread)
         _put(_owner("start"), "start", _start.start)
         if _facts.FORK and _facts.AT_FORK_HOOKS and not _is_hook_registered:
             os.register_at_fork(
@@ -135,6 +151,12 @@ def _install():
 
 def _put(owner, name, template):
     _ledger.put(_entries, owner, name, template)
+
+
+def _put_over_builtin(owner, name, template):
+    """As _put(), unless another tool, gevent for one, has put something there that may not make a thread."""
+    if type(getattr(owner, name)) is type(len):
+        _put(owner, name, template)
 
 
 def _uninstall():

@@ -12,9 +12,11 @@ which it is known that it announces itself.
 import threading
 import time
 from functools import partial
+from weakref import ref
 
 from safethread_patch import _announce
 from safethread_patch._announce import announce
+from safethread_patch._new_thread import CODES, DIED, EVENT, Interrupted, has_no_thread, wait_on
 from safethread_patch._state import call_original, state, wake
 from safethread_patch._threads import low_level
 
@@ -67,13 +69,61 @@ def _lend_wait(thread, lent):
         pass
 
 
-def call_with_lent_wait(stock_start, thread, lend_wait=_lend_wait, state=state):
+class _Life(dict):
+    """The keyword arguments of a new thread, of which there are none. Nobody but the interpreter holds them."""
+
+    __slots__ = ("__weakref__",)
+
+
+def _start_new_thread(function, args):
+    try:
+        claim = state.claims[id(function.__self__)]
+    except (AttributeError, KeyError):  # not from a start() that is watched
+        return call_original(function, args)
+    thread = claim[0]
+    try:
+        lent = state.wakeup_locks.get(id(thread))
+        lock = lent or low_level.allocate_lock()
+        if lent is None:
+            lock.acquire()
+        lives = [_Life()]  # a local variable would keep it
+        claim[2]["life"] = ref(lives[0], partial(_wake_at_death, lock))
+        ident = call_original(function, args, lives.pop())
+        if lent is None:
+            event = thread._Thread__started
+            if type(event) is EVENT:
+                event._Event__cond._Condition__waiters.append(lock)
+                wait_on(thread, event, lock)
+        return ident
+    except Exception as error:
+        if has_no_thread(thread):
+            raise
+        raise Interrupted(error)
+
+
+CODES.append(_start_new_thread.__code__)
+
+
+def _wake_at_death(lock, life):
+    if lock.locked():
+        wake(lock)
+
+
+def _has_died(thread, names, state=state):
+    claim = state.claims.get(id(thread))
+    return claim is not None and "life" in claim[2] and claim[2]["life"]() is None and not names["_Event__flag"]
+
+
+def call_with_lent_wait(stock_start, thread, lend_wait=_lend_wait, state=state, has_died=_has_died):
     """Call ``stock_start(thread)`` while the started event waits for the announcement of ``thread``, if it announces itself."""
     # Defaults, not globals: Python 2 sets those to None at exit, while daemon threads start others.
     lent = []
     try:
         lend_wait(thread, lent)
-        return stock_start(thread)
+        result = stock_start(thread)
+        if lent and has_died(thread, lent[0]):
+            raise RuntimeError(DIED)
+        return result
     finally:
         if lent:
             names, lock = lent

@@ -6,7 +6,7 @@ import threading
 import time
 from os import getpid
 
-from safethread_patch import _facts, _fork, _threads
+from safethread_patch import _facts, _fork, _new_thread, _threads
 from safethread_patch._facts import FREE_THREADED, PY2
 from safethread_patch._state import call_original, state, wake
 from safethread_patch._threads import low_level
@@ -26,8 +26,9 @@ def start(self):
     if state.pid != getpid():
         # A forked child: an at-fork hook older than the patch's starts a thread, or C code has forked and runs no hook.
         _fork.repair_before_hook()
+    error = None
     key = id(self)
-    claim = (self, low_level.get_ident())
+    claim = (self, low_level.get_ident(), {})
     try:
         if state.claims.setdefault(key, claim) is not claim:
             _take_claim(key, claim)
@@ -43,6 +44,12 @@ def start(self):
         if state.is_before_hook:
             _fork.note_early_thread(self)
         return result
+    except _new_thread.Interrupted as interrupted:
+        error = interrupted.error
+    except BaseException:
+        if state.claims.get(key) is claim:
+            _clean_up(self)
+        raise
     finally:
         # No call between the look and the del: from 3.10 on a signal handler cannot run between two statements without a
         # call or a loop, and one that raises would leave the claim in the table. The tables are looked up again: this
@@ -55,16 +62,27 @@ def start(self):
         except KeyError:  # another start had the claim, and has ended
             if FREE_THREADED:  # if it was a Thread that starts itself anew, it has ended before the next line of that
                 state.claimed_threads.pop(key, None)
+    try:
+        raise error
+    finally:
+        del error  # whose traceback has this frame
+
+
+def _clean_up(thread):
+    try:
+        _new_thread.clean_up(thread)
+    except Exception:  # not a Thread, or not initialised
+        pass
 
 
 def _take_claim(key, claim):
     """Return if this start may go on although another one has the claim; raise the error of a second start if not."""
-    thread, ident = claim
+    thread, ident, _ = claim
     while True:
         other_claim = state.claims.setdefault(key, claim)
         if other_claim is claim:
             return  # the other start has just ended, and the stock start() sees how
-        _, other_ident = other_claim
+        other_ident = other_claim[1]
         if threading._active.get(ident) is thread:
             # the thread has called its __init__ within its own run(), before its first starter came back
             state.claims[key] = claim

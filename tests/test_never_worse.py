@@ -90,12 +90,18 @@ def test_interrupted_start_leaves_no_half_started_thread_to_a_child():
     safethread_patch.install()
     thread, alive = witnessed(HeldBootstrap)
 
-    def interrupted():
-        raise KeyboardInterrupt
+    looks = []
 
-    started_event(thread).wait = interrupted
+    def is_set():
+        looks.append(None)
+        if len(looks) == 2:  # the second one is in the wait for the new thread
+            thread.reached.wait()
+            raise KeyboardInterrupt
+        return False
+
+    started_event(thread).is_set = is_set
     error_of(KeyboardInterrupt, thread.start)
-    thread.reached.wait()
+    del started_event(thread).is_set
     assert not state.claims
     nothing_seen(in_forked_child(lambda: lie_about(thread, alive)))
     thread.go.set()

@@ -14,6 +14,7 @@ One module for each generation of threading.Thread, with the same names; this on
 - ``end_mark(thread)``: what the interpreter marks the end of a running thread with, if the Thread may lose it in a child.
 - ``make_alive(thread, end_mark)``: alive again, if the thread with that mark has not ended.
 - ``forget_shutdown()``: the exit of this process waits for no thread of the parent's.
+- ``has_no_thread(thread)``: 3.13 and later: no new thread was made, or it is over.
 - ``CHILD_FORGETS_EQUALS``: threading's part in the child finds only one of several Threads that are equal.
 
 make_stopped() and make_unstarted() are for a forked child, where the thread itself does not exist. They give it new
@@ -42,6 +43,9 @@ else:
 #: 3.4
 HAS_MAIN_THREAD = hasattr(threading, "_main_thread")
 
+#: 3.13: the interpreter keeps a handle of each thread that a Thread has started.
+HAS_HANDLE = hasattr(threading, "_start_joinable_thread")
+
 PRIVATE_NAMES = _generation.PRIVATE_NAMES
 started_event = _generation.started_event
 is_dead = _generation.is_dead
@@ -54,6 +58,9 @@ end_mark = _generation.end_mark
 make_alive = _generation.make_alive
 forget_shutdown = _generation.forget_shutdown
 CHILD_FORGETS_EQUALS = _generation.CHILD_FORGETS_EQUALS
+
+if HAS_HANDLE:
+    has_no_thread = _generation.has_no_thread
 
 
 def missing_from_threading():
@@ -127,6 +134,19 @@ def owns_limbo_lock():
 def is_started(thread):
     """Tell whether the new thread has said that it runs."""
     return started_event(thread).is_set()
+
+
+if _facts.PY2:
+
+    def waiters(event):
+        """Return the Condition of ``event`` and the list of the locks that its notify_all() releases."""
+        return event._Event__cond, event._Event__cond._Condition__waiters
+
+else:
+
+    def waiters(event):
+        """Return the Condition of ``event`` and the deque of the locks that its notify_all() releases."""
+        return event._cond, event._cond._waiters
 
 
 def is_dummy(thread):

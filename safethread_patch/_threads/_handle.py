@@ -20,6 +20,11 @@ def is_dead(thread):
     return getattr(thread, _HANDLE).is_done()
 
 
+def has_no_thread(thread):
+    handle = getattr(thread, _HANDLE)
+    return not handle.ident or handle.is_done()
+
+
 def make_stopped(thread):
     handle = getattr(thread, _HANDLE)
     if not handle.is_done():  # os.fork() marks the handles of all threads of the parent, C code that forks does not
