@@ -9,6 +9,7 @@ A slow thread is waited for without a bound, as on stock: death is known, not co
 """
 import sys
 import threading
+import time
 from functools import partial
 
 from safethread_patch import _threads
@@ -17,6 +18,9 @@ from safethread_patch._state import call_original, state
 
 #: Seconds until the first look whether the new thread is dead, and between two looks.
 FIRST_PAUSE, PAUSE = 0.05, 0.2
+
+#: Seconds between two tries to get the lock of the started event's condition.
+BREAK = 0.001
 
 DIED = (
     "start() made a new thread, which ended before it could run; stderr says why. "
@@ -59,7 +63,7 @@ def _start_new_thread(function, args):
             lock = threading._allocate_lock()
             lock.acquire()
             event._cond._waiters.append(lock)
-            if event._flag or not lock.acquire(True, FIRST_PAUSE):
+            if event._flag or not lock.acquire(True, FIRST_PAUSE) or event._cond._lock.locked():
                 wait_on(thread, event, lock)
         return ident
     except Exception as error:
@@ -84,7 +88,7 @@ def _start_joinable_thread(function, handle=None, daemon=True):
             lock = threading._allocate_lock()  # looked up when called: a greenlet must not block its own hub
             lock.acquire()
             event._cond._waiters.append(lock)
-            if event._flag or not lock.acquire(True, FIRST_PAUSE):
+            if event._flag or not lock.acquire(True, FIRST_PAUSE) or event._cond._lock.locked():
                 wait_on(thread, event, lock)
         return result
     except Exception as error:
@@ -99,30 +103,30 @@ def wait_on(thread, event, lock):
     ``lock`` is taken, and among the waiters of ``event``.
     """
     condition, waiters = _threads.waiters(event)
+    while not is_over(thread):
+        if event.is_set():
+            if condition.acquire(False):
+                break
+            time.sleep(BREAK)  # set() holds it, unless the new thread has died there
+        elif _threads.started_event(thread) is not event and not event.is_set():  # a child that a signal handler has forked
+            raise RuntimeError(DIED)
+        elif START_HANGS_AT_EXIT and sys.is_finalizing():
+            raise RuntimeError("can't create new thread at interpreter shutdown")  # as 3.12 does
+        elif PY2:
+            lock.acquire()  # the end of the new thread releases it, too
+        else:
+            lock.acquire(True, PAUSE)
+    else:
+        condition = None
     try:
-        while not event.is_set():
-            # in a child that a signal handler has forked, the Thread has a new event
-            is_lost = is_over(thread) or _threads.started_event(thread) is not event
-            if is_lost and not event.is_set():  # asked again: the thread may have run in between
-                raise RuntimeError(DIED)
-            if START_HANGS_AT_EXIT and sys.is_finalizing():
-                raise RuntimeError("can't create new thread at interpreter shutdown")  # as 3.12 does
-            acquire(lock)
+        if lock in waiters:
+            waiters.remove(lock)
     finally:
-        with condition:  # or set() may fail
-            if lock in waiters:
-                waiters.remove(lock)
-
-
-if PY2:
-
-    def acquire(lock):
-        lock.acquire()  # the end of the thread releases it
-
-else:
-
-    def acquire(lock):
-        lock.acquire(True, PAUSE)
+        if condition is not None:
+            condition.release()
+    if condition is None and _threads.is_in_limbo(thread):
+        _threads.make_unstarted(thread)  # it may have set its event, and the condition may be locked for good
+        raise RuntimeError(DIED)
 
 
 def has_no_thread(thread):
