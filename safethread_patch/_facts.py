@@ -114,6 +114,18 @@ DEFECTS = (
         None,
     ),
     Defect(
+        "hung-start",
+        "the new thread dies before it says that it runs: start() hangs",
+        True,
+        None,
+    ),
+    Defect(
+        "refused-start",
+        "the system refuses a thread: the Thread can never be started again",
+        hasattr(threading, "_start_joinable_thread"),
+        None,
+    ),
+    Defect(
         "stale-native-id",
         "native_id in the child is the parent's",
         FORK and CHILD_KEEPS_NATIVE_ID,

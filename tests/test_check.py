@@ -19,6 +19,8 @@ IDS = [
     "inflight-after-fork",
     "spoiled-child",
     "double-start",
+    "hung-start",
+    "refused-start",
     "stale-native-id",
 ]
 

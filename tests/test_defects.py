@@ -94,7 +94,7 @@ def test_child_that_dies_in_fork_is_told_from_one_that_dies_later():
 def test_defects_of_this_interpreter_are_those_that_were_measured():
     version = sys.version_info[:3]
     here = set(defect.id for defect in _facts.DEFECTS if defect.here)
-    expected = set(["unregistered-start", "double-start", "spoiled-child"])
+    expected = set(["unregistered-start", "double-start", "hung-start", "spoiled-child"])
     if version < (2, 7, 6) or (3,) <= version < (3, 3, 3):
         expected |= set(["zombie-after-fork", "zombie-fork-during-start"])
     else:
@@ -103,4 +103,6 @@ def test_defects_of_this_interpreter_are_those_that_were_measured():
         expected.add("unstarted-after-fork")
     if (3, 8) <= version < (3, 13, 4):
         expected.add("stale-native-id")
+    if version >= (3, 13):
+        expected.add("refused-start")
     assert here == expected

@@ -14,13 +14,13 @@ from safethread_patch._state import state
 DEADLINE = 10
 
 
-def wait_for(happened, what):
-    """Return once ``happened()`` is true. Raises RuntimeError after DEADLINE."""
-    for _ in range(DEADLINE * 1000):
+def wait_for(happened, what, seconds=DEADLINE):
+    """Return once ``happened()`` is true. Raises RuntimeError after so many ``seconds``."""
+    for _ in range(seconds * 1000):
         if happened():
             return
         time.sleep(0.001)
-    raise RuntimeError("waited %d s in vain until %s" % (DEADLINE, what))
+    raise RuntimeError("waited %d s in vain until %s" % (seconds, what))
 
 
 def warm_up():
@@ -141,6 +141,28 @@ class HeldBootstrap(threading.Thread):
 
         def _bootstrap(self):
             self._hold()
+            threading.Thread._bootstrap(self)
+
+
+class DiesAtBirth(threading.Thread):
+    """A thread that ends before it says that it runs, as long as ``error`` is not None."""
+
+    error = SystemExit  # the one of which nothing is written to stderr
+
+    def _die(self):
+        if self.error is not None:
+            raise self.error
+
+    if _facts.PY2:
+
+        def _Thread__bootstrap(self):
+            self._die()
+            threading.Thread._Thread__bootstrap(self)
+
+    else:
+
+        def _bootstrap(self):
+            self._die()
             threading.Thread._bootstrap(self)
 
 
