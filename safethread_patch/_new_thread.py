@@ -58,6 +58,7 @@ def _start_new_thread(function, args):
             ident = call_original(function, args, claim[2])
         else:
             ident = call_original(partial(_run_and_note, function, claim[2]), args)
+            claim[2]["is made"] = True
         event = thread._started
         if type(event) is EVENT:
             lock = threading._allocate_lock()
@@ -158,7 +159,9 @@ else:
             return False  # not known
         if PY2:
             return "life" not in claim[2] or claim[2]["life"]() is None
-        return sys.getrefcount(claim[2]) == 2 if COUNTS_REFERENCES else bool(claim[2])
+        if COUNTS_REFERENCES:
+            return sys.getrefcount(claim[2]) == 2  # of the claim and of the call
+        return "is made" not in claim[2] or "is over" in claim[2]
 
 
 def _run_and_note(function, notes):

@@ -44,8 +44,8 @@ class State(object):
         self.is_active = False
 
         #: ``id(thread): (thread, ident of the starter, keyword arguments of the new thread)``. The key is the id, because a
-        #: subclass may be unhashable, and then fails as on stock. The last is an empty dict that up to 3.12 tells whether
-        #: the new thread is over, see _new_thread.is_over().
+        #: subclass may be unhashable, and then fails as on stock. The last is a dict that tells up to 3.12 whether the
+        #: new thread is over, see _new_thread.is_over().
         self.claims = {}
 
         #: ``id(thread): the lock whose release wakes the starter of the thread``.
