@@ -24,7 +24,7 @@ __all__ = [
 
 
 class UnsupportedInterpreter(RuntimeError):
-    """This interpreter's ``threading`` lacks something that the patch needs; nothing was changed.
+    """This interpreter's ``threading`` lacks something that the patch needs, or the package was compiled; nothing was changed.
 
     .. versionadded:: 1.0
     """
@@ -47,8 +47,8 @@ def install():
 
     Returns True if this call patched, False if the patch was installed already.
 
-    Raises :exc:`UnsupportedInterpreter` if ``threading`` lacks what the patch needs, and ImportError if
-    wrapt is missing; nothing is changed then.
+    Raises :exc:`UnsupportedInterpreter` if ``threading`` lacks what the patch needs, or if Nuitka or Cython has
+    compiled the package, and ImportError if wrapt is missing; nothing is changed then.
 
     The wait in start() comes from A. Jesse Jiryu Davis's SafeThread ("Dawn of the Thread", 2013).
 
