@@ -44,7 +44,7 @@ def in_child_of_c_code(look):
         os._exit(0)
     os.close(write)
     answer = b"hangs"
-    if select.select([read], [], [], 15)[0]:
+    if select.select([read], [], [], 8)[0]:
         answer = os.read(read, 4096)
     os.kill(pid, signal.SIGKILL)
     os.close(read)
