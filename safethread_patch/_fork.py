@@ -207,7 +207,7 @@ def repair_process(is_hooked=True):
     native_id = threading.get_native_id() if hasattr(threading, "get_native_id") else None
     if not (is_hooked or _has_forked()):  # C code mostly forks in the main thread
         current, native_id = _threads.main_thread(), getpid()
-        ident = current.ident
+        ident = getattr(current, "ident", None)
     # C code may call the hooks that come after a fork alone: then nothing was noted that threading forgets
     is_right = _is_noted() and _is_registry_right(state.limbo_lock)
     if not is_right or HAS_MAIN_THREAD and _threads.is_dummy(threading._main_thread):

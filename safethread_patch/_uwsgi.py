@@ -74,7 +74,8 @@ def attach():
 
 def detach():
     """Undo attach()."""
-    sys.meta_path = [finder for finder in sys.meta_path if type(finder) is not _Finder]
+    for finder in [finder for finder in sys.meta_path if type(finder) is _Finder]:
+        finder.leave()
     module = sys.modules.get("uwsgi")
     names = vars(module) if isinstance(module, types.ModuleType) else {}
     if names.get(NAME) is not _hook:
@@ -98,8 +99,11 @@ class _Finder(object):
 
     def find_spec(self, name, path=None, target=None):
         if "uwsgi" in sys.modules:
-            # a new list: an import iterates over this one
-            sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
+            self.leave()
             attach()
 
     find_module = find_spec  # before 3.4
+
+    def leave(self):
+        # a new list: an import may iterate over this one
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not self]

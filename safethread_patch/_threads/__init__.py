@@ -175,10 +175,10 @@ def raise_interrupts():
 
 
 def main_thread():
-    """Return the main thread."""
+    """Return the main thread, or None if Python 2 does not know it."""
     if HAS_MAIN_THREAD:
         return threading._main_thread
-    return [thread for thread in values_of(threading._active) if type(thread) is threading._MainThread][0]
+    return next((thread for thread in values_of(threading._active) if type(thread) is threading._MainThread), None)
 
 
 def renew_native_id(native_id, thread):
