@@ -147,6 +147,14 @@ def test_in_generations():
 # Hooks that run as well
 
 
+def call_hooks():
+    if VERSION >= (3, 12):  # what they release there, those before the fork have taken
+        import _imp
+
+        _imp.acquire_lock()
+    ctypes.pythonapi.PyOS_AfterFork_Child()
+
+
 @pytest.mark.skipif(VERSION < (3, 7) or _facts.FREE_THREADED, reason="no PyOS_AfterFork_Child, or it wants all of a fork")
 @pytest.mark.parametrize("is_late", [False, True])
 @in_child
@@ -156,16 +164,27 @@ def test_hooks_that_c_code_calls(is_late):
     family, main = Family(), threading.current_thread()
 
     def look():
-        told = [safethread_patch.repair_child()] * is_late
-        if VERSION >= (3, 12):  # what they release there, those before the fork have taken
-            import _imp
-
-            _imp.acquire_lock()
-        ctypes.pythonapi.PyOS_AfterFork_Child()
+        told = [safethread_patch.repair_child()] if is_late else []
+        call_hooks()
         if state.limbo_lock is not threading._active_limbo_lock:
             return "does not know the lock of the registry"
         told += [safethread_patch.repair_child()]
         return family.lie(main) or (None if told == [True, False][1 - is_late :] else repr(told))
+
+    nothing_seen(in_child_of_c_code(look))
+
+
+@pytest.mark.skipif(VERSION < (3, 7) or _facts.FREE_THREADED, reason="no PyOS_AfterFork_Child, or it wants all of a fork")
+@in_child
+def test_hooks_that_c_code_calls_where_nothing_but_a_dummy_is_left_to_repair():
+    safethread_patch.install()
+    dummies = []
+    low_level.start_new_thread(lambda: (dummies.append(threading.current_thread()), threading.Event().wait()), ())
+    wait_for(lambda: dummies, "the dummy is there")
+
+    def look():
+        call_hooks()
+        return "the dummy is alive" if dummies[0].is_alive() else dummies[0].join()
 
     nothing_seen(in_child_of_c_code(look))
 

@@ -49,6 +49,11 @@ def set_hook():
     assert uwsgi.post_fork_hook is report
 
 
+def uninstall():
+    assert safethread_patch.uninstall()
+    assert type(uwsgi) is type(os) and vars(uwsgi)["post_fork_hook"] is report
+
+
 def decorate():
     import uwsgidecorators
 
@@ -67,7 +72,7 @@ def count_repairs():
 
 STEPS = {
     "install": safethread_patch.install,
-    "uninstall": safethread_patch.uninstall,
+    "uninstall": uninstall,
     "count": count_repairs,
     "family": lambda: families.append(Family()),
     "hook": set_hook,
