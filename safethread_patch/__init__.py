@@ -4,6 +4,8 @@
 >>> safethread_patch.install()
 True
 """
+from __future__ import absolute_import  # or Python 2 notes that the package has no module sys
+
 import sys
 
 # Nothing of the package is imported before it is called: each pytest run imports this one for its plugin, before coverage
