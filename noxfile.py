@@ -4,6 +4,8 @@
     nox -s tests-3.11     one of them
     nox -s tests -- -k storm
     nox -s neighbours       with the libraries that patch threads, too
+    nox -s uwsgi            in a real uWSGI, which pip builds
+    nox -s frozen           compiled and frozen programs: minutes
     nox -s cpython          CPython's own tests, stock and with the patch: long
     nox -s soak             ten minutes on each of four interpreters; nox -s soak -- 20: seconds
     nox -s lint types       ruff, and that Python 2.7 can compile it; mypy and stubtest
@@ -34,7 +36,7 @@ UV = [sys.executable, "-m", "uv"]
 
 nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = False  # named and skipped, on CI too
-nox.options.sessions = ["lint", "types", "package", "tests", "tests-2.7"]
+nox.options.sessions = ["lint", "types", "package", "tests", "tests-2.7", "uwsgi"]
 
 # pyenv's shims answer to every name, also to those that they then refuse to run
 _PYENV = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
@@ -84,6 +86,20 @@ def neighbours(session):
     libraries += ["gunicorn", "celery", "uvloop", "coverage", "freezegun"]
     session.install(wheel(session), "pytest <9.2", "pytest-forked", "pytest-xdist", *libraries)
     run_tests(session, "python", {"NEIGHBOURS": "1"}, ["test_neighbours.py"])
+
+
+@nox.session(python=["3.8", "3.11", "3.13"])  # [versions]
+def uwsgi(session):
+    """Workers, mules and spoolers of a real uWSGI."""
+    session.install(wheel(session), "pytest <9.2", "pytest-xdist", "uwsgi")
+    run_tests(session, "python", tests=["test_uwsgi.py"])
+
+
+@nox.session(python=["3.11", "3.13"])  # [versions]
+def frozen(session):
+    """Programs that Nuitka, Cython and PyInstaller have made."""
+    session.install(wheel(session), "pytest <9.2", "pytest-xdist", "nuitka", "cython", "setuptools", "pyinstaller")
+    run_tests(session, "python", tests=["test_frozen.py"])
 
 
 @nox.session(python=["3.8", "3.11", "3.13", "3.15"])  # [versions]

@@ -4,8 +4,12 @@
 >>> safethread_patch.install()
 True
 """
-# Nothing is imported before it is called: each pytest run imports this package for its plugin, before coverage starts. And
-# Python 2.7 has no __getattr__ of modules.
+from __future__ import absolute_import  # or Python 2 notes that the package has no module sys
+
+import sys
+
+# Nothing of the package is imported before it is called: each pytest run imports this one for its plugin, before coverage
+# starts. And Python 2.7 has no __getattr__ of modules.
 
 __version__ = "1.0.0"
 
@@ -15,13 +19,14 @@ __all__ = [
     "install",
     "installed",
     "is_installed",
+    "repair_child",
     "status",
     "uninstall",
 ]
 
 
 class UnsupportedInterpreter(RuntimeError):
-    """This interpreter's ``threading`` lacks something that the patch needs; nothing was changed.
+    """This interpreter's ``threading`` lacks something that the patch needs, or the package was compiled; nothing was changed.
 
     .. versionadded:: 1.0
     """
@@ -44,8 +49,8 @@ def install():
 
     Returns True if this call patched, False if the patch was installed already.
 
-    Raises :exc:`UnsupportedInterpreter` if ``threading`` lacks what the patch needs, and ImportError if
-    wrapt is missing; nothing is changed then.
+    Raises :exc:`UnsupportedInterpreter` if ``threading`` lacks what the patch needs, or if Nuitka or Cython has
+    compiled the package, and ImportError if wrapt is missing; nothing is changed then.
 
     The wait in start() comes from A. Jesse Jiryu Davis's SafeThread ("Dawn of the Thread", 2013).
 
@@ -93,6 +98,23 @@ def installed():
     from safethread_patch import _install
 
     return _install.installed()
+
+
+def repair_child():
+    """Repair this process if C code forked it without Python's at-fork hooks: call it in the child, before all else.
+
+    Then all is as after ``os.fork()``: every Thread but the current one is either stopped or never started. uWSGI's processes
+    are repaired by themselves, and the first start() of any other such child does it as well. May be called at any time, from any
+    thread, and more than once. Raises nothing.
+
+    Returns True if this call repaired the process, False if there was nothing to repair: hooks did run, or another
+    call or start() has repaired it, or the patch is not installed.
+
+    .. versionadded:: 1.1
+    """
+    # no import: a thread that does not exist here may be in the middle of one
+    install = sys.modules.get("safethread_patch._install")
+    return install is not None and install.repair_child()
 
 
 def status():

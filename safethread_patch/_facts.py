@@ -24,8 +24,9 @@ AT_FORK_HOOKS = hasattr(os, "register_at_fork")
 STARTUP_FILES = VERSION >= (3, 15)
 
 #: A build without the GIL. Every list, dict and closure cell has a lock there, which may be handed over to a thread that
-#: has waited for it long. A fork in that moment leaves it locked in the child, where that thread does not exist.
-FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
+#: has waited for it long. A fork in that moment leaves it locked in the child, where that thread does not exist. The build is
+#: asked, not whether the GIL is on: the import of an extension switches it on for a moment.
+FREE_THREADED = "free-threading build" in sys.version
 
 #: CPython.
 COUNTS_REFERENCES = hasattr(sys, "getrefcount")

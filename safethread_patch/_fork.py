@@ -13,6 +13,7 @@ copied when the child first touches an object on it. So nothing is looked at wit
 import functools
 import sys
 import threading
+import time
 import weakref
 from os import getpid
 
@@ -65,11 +66,13 @@ def after_in_child():
     if not state.is_active:
         return
     if state.pid != getpid():
-        # As _is_registry_right() and renew_native_id(), but inline: each function is two pages more that the child copies.
+        # As _is_registry_right(), _is_noted() and renew_native_id(), but inline: each function is two pages more that the child
+        # copies.
         active, lock = threading._active, threading._active_limbo_lock
         current = active.get(getattr(threading, GET_IDENT)())
         is_right = len(active) == 1 and not threading._limbo and lock is not state.limbo_lock and current is not None
-        is_plain = not (state.claims or state.wakeup_locks or state.has_notes or FREE_THREADED)
+        is_noted = (getattr(noted, "fork", None) or (None,))[0] == state.pid
+        is_plain = is_noted and not (state.claims or state.wakeup_locks or state.has_notes or FREE_THREADED)
         is_taken = getattr(lock, "_is_owned", None) or getattr(lock, "locked", int)
         if is_right and is_plain and (not HAS_MAIN_THREAD or current is threading._main_thread) and not is_taken():
             # as in nearly all children
@@ -82,7 +85,7 @@ def after_in_child():
                     pass
             state.limbo_lock, state.pid = lock, getpid()  # last: it is what tells that all is done
             return
-    elif not state.is_before_hook:
+    elif not state.is_before_hook and threading._active_limbo_lock is state.limbo_lock:
         return  # done: the hook is registered twice, for a signal handler that raises in the first call
     _repair()
 
@@ -107,11 +110,14 @@ def _repair():
     if state.pid != getpid():
         repair_process()
     elif threading._active_limbo_lock is not state.limbo_lock:
-        # start() has repaired this process, for a thread of an older hook, and threading's part has come after that
+        # start() has repaired this process, for a thread of an older hook, and threading's part has come after that. Or C code
+        # has run the hooks late.
         early = list(state.early_threads)
         if not _is_registry_right(None):
-            _threads.repair_registry(None, (), [thread for thread, _ in early] + claimed_threads())
+            kept = [thread for thread, _ in early] + claimed_threads()
+            _threads.repair_registry(None, low_level.get_ident(), (), kept)
         _threads.revive(early)
+        state.limbo_lock = threading._active_limbo_lock
     state.is_before_hook = False
     state.early_threads = []
     _threads.raise_interrupts()
@@ -119,22 +125,57 @@ def _repair():
 
 def repair_before_hook():
     """Repair this process, a forked child, for its first start(), which is earlier than the patch's at-fork hook."""
-    fork = getattr(noted, "fork", None)
-    is_before_hook = fork is not None and fork[0] == state.pid
-    if is_before_hook or _may_have_forked():
-        repair_process()
-    else:
-        for thread in claimed_threads():
-            _threads.quietly(_threads.repair, thread)
-        enter_process()
-    state.is_before_hook = is_before_hook
+    if not _is_noted():
+        repair_after_c_fork()
+        return
+    repair_process()
+    state.is_before_hook = True
     _threads.raise_interrupts()
 
 
-def _may_have_forked():
-    """Tell whether the current thread may be the one that forked this process by C code, without any hook."""
+def _is_noted():
+    """Tell whether before() was called for the fork that made this process, which is not repaired yet, and in this thread."""
+    fork = getattr(noted, "fork", None)
+    return fork is not None and fork[0] == state.pid
+
+
+# C code that forks runs no hook, as uWSGI for its workers. What repairs such a child: its first start(), repair_child(), or the
+# hook in _uwsgi.
+
+
+def repair_child():
+    """Repair this process if C code has forked it, and return whether that was needed."""
+    if not state.is_active or state.pid == getpid() or _is_noted():
+        return False
+    return repair_after_c_fork()
+
+
+#: ``pid: ident of the thread that repairs``, while it does.
+_repairing = {}
+
+
+def repair_after_c_fork():
+    """Repair this process, a child of C code; return False if another thread of it has done so meanwhile."""
+    pid, ident = getpid(), low_level.get_ident()
+    for _ in range(10000):  # no lock: a signal handler that comes in between may start a thread
+        if _repairing.setdefault(pid, ident) == ident:
+            break
+        time.sleep(0.001)
+    if state.pid == pid:
+        return False
+    try:
+        repair_process(is_hooked=False)
+        state.is_before_hook = False
+    finally:
+        _repairing.pop(pid, None)
+    _threads.raise_interrupts()
+    return True
+
+
+def _has_forked():
+    """Tell whether the current thread is the one that forked this process, a child of C code."""
     if not sys.platform.startswith("linux") or not hasattr(threading, "get_native_id"):
-        return low_level.get_ident() in threading._active
+        return low_level.get_ident() in threading._active  # perhaps
     return threading.get_native_id() == getpid()
 
 
@@ -157,29 +198,40 @@ def __del__(self, _active=threading._active):
 # The repair. Each step can be repeated, and what tells that it is over comes last.
 
 
-def repair_process():
-    """Repair this process, a forked child. If a signal handler interrupts it, calling it again does the rest."""
+def repair_process(is_hooked=True):
+    """Repair this process, a forked child. If a signal handler interrupts it, calling it again does the rest.
+
+    ``is_hooked``: the interpreter has done its part of a fork, and calls the at-fork hooks.
+    """
     if CHILD_STOPS_UNSTARTED and not state.has_forked:  # before() was not called for this fork
         state.has_forked = True
-    current, suspects = None, claimed_threads()
+    current, ident, suspects = None, low_level.get_ident(), claimed_threads()
     fork = getattr(noted, "fork", None) or state.outer_fork
     while fork is not None:
         _, reference, forgotten, fork = fork
         if current is None and reference is not None:
             current = reference()
         suspects += [thread for thread in [weak() for weak in forgotten] if thread is not None]
-    if not _is_registry_right(state.limbo_lock) or HAS_MAIN_THREAD and _threads.is_dummy(threading._main_thread):
-        _threads.repair_registry(current, suspects, ())
+    native_id = threading.get_native_id() if hasattr(threading, "get_native_id") else None
+    if not (is_hooked or _has_forked()):  # C code mostly forks in the main thread
+        current, native_id = _threads.main_thread(), getpid()
+        ident = getattr(current, "ident", None)
+    # C code may call the hooks that come after a fork alone: then nothing was noted that threading forgets
+    is_right = _is_noted() and _is_registry_right(state.limbo_lock)
+    if not is_right or HAS_MAIN_THREAD and _threads.is_dummy(threading._main_thread):
+        _threads.repair_registry(current, ident, suspects, ())
     elif suspects:
         # the current thread, and what at-fork hooks older than the patch's have started
         alive = _threads.values_of(threading._active)
         for thread in suspects:
             if not any(other is thread for other in alive):
                 _threads.quietly(_threads.repair, thread)
-    if CHILD_KEEPS_NATIVE_ID:
-        current = threading._active.get(low_level.get_ident())  # current_thread() could make a dummy
+    if native_id is not None and (CHILD_KEEPS_NATIVE_ID or not is_hooked):
+        current = threading._active.get(ident)  # current_thread() could make a dummy
         if current is not None:
-            _threads.quietly(_threads.renew_native_id, current)
+            _threads.quietly(functools.partial(_threads.renew_native_id, native_id), current)
+    if not is_hooked:
+        _threads.forget_handles()
     enter_process()
 
 

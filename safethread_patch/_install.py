@@ -14,6 +14,7 @@ from safethread_patch import (
     _new_thread,
     _start,
     _threads,
+    _uwsgi,
 )
 from safethread_patch._state import state
 
@@ -76,6 +77,10 @@ def installed():
         _warn(in_the_way)
 
 
+def repair_child():
+    return _fork.repair_child()
+
+
 def status():
     if not _facts.FORK:
         fork = None
@@ -112,6 +117,7 @@ def _owner(name):
 def _install():
     global _is_hook_registered
     if state.is_active:
+        _uwsgi.attach()
         return False
     _uninstall()  # what a later patch kept in place may be free by now
     try:
@@ -144,8 +150,10 @@ def _install():
         raise
     if _facts.FORK and _facts.CHILD_STOPS_UNSTARTED:
         _threads.undo_stop_of_all()
+    _threads.renew_native_ids()
     _fork.enter_process()
     state.is_active = True
+    _uwsgi.attach()
     return True
 
 
@@ -168,6 +176,7 @@ def _uninstall():
     for _ in range(2):
         _entries[:] = reversed([entry for entry in reversed(_entries) if not _ledger.take_out(entry)])
     _start.wake_all()
+    _uwsgi.detach()
     return ["%s.%s to %s" % (entry.owner.__name__, entry.name, _describe(entry.current())) for entry in _entries]
 
 

@@ -4,6 +4,8 @@ import sys
 import threading
 import types
 
+from safethread_patch import UnsupportedInterpreter
+
 _wrap_object = None
 
 
@@ -48,7 +50,14 @@ def put(entries, owner, name, template):
 
     The copy is a plain function with the original's metadata, not a wrapt.FunctionWrapper, which breaks pickle, copy and
     ``type(...) is FunctionType``, and makes each call more expensive.
+
+    Raises UnsupportedInterpreter if Nuitka or Cython has compiled the package.
     """
+    if type(template) is not types.FunctionType:  # the copy would have no code that can run
+        raise UnsupportedInterpreter(
+            "install() found safethread_patch compiled, to functions of type %s, and changed nothing: leave the package out of "
+            "what is compiled (Nuitka: --nofollow-import-to=safethread_patch) and ship its .py files" % type(template).__name__
+        )
     # not getattr(), which returns an unbound method on Python 2
     original = next(vars(place)[name] for place in getattr(owner, "__mro__", [owner]) if name in vars(place))
     call_original = original

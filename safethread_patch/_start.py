@@ -24,7 +24,7 @@ def start(self):
     if not state.is_active:
         return call_original(self)
     if state.pid != getpid():
-        # A forked child: an at-fork hook older than the patch's starts a thread, or C code has forked and runs no hook.
+        # A forked child: an at-fork hook older than the patch's starts a thread, or C code has forked, and ran no hook.
         _fork.repair_before_hook()
     error = None
     key = id(self)

@@ -1,14 +1,16 @@
 """safethread-patch enable: patches every process of this environment, by start-up files and a helper module in its
 site folder. disable removes them; after a pip uninstall alone they stay, and stay silent.
 """
+import errno
 import glob
 import json
 import os
+import shutil
 import sys
 
 import pytest
 from conftest import PY2
-from environments import PATCHED, assert_one_message, assert_printed
+from environments import PACKAGES, PATCHED, assert_one_message, assert_printed
 
 import safethread_patch
 from safethread_patch._cli import enable
@@ -87,6 +89,31 @@ def test_user_site(environment, tmpdir):
         environment.write(config, text)
 
 
+@pytest.mark.skipif(PY2, reason="no venv")
+def test_virtual_environment_that_finds_the_package_outside(environment, tmpdir):
+    # in the user's folder, or in the system's: every environment that looks there would be patched
+    env = {"PYTHONUSERBASE": str(tmpdir.mkdir("user"))}
+    outside = environment.python("-c", "import site; print(site.getusersitepackages())", env=env).out.strip()
+    shutil.copytree(environment.site, outside)
+    for name in PACKAGES:
+        environment.uninstall(name)
+    before = sorted(os.listdir(outside))
+    config = os.path.join(environment.folder, "pyvenv.cfg")
+    with open(config) as file:
+        text = file.read()
+    environment.write(config, text.replace("packages = false", "packages = true"))
+    try:
+        ended = environment.command("enable", env=env)
+        assert ended.status == 0 and environment.site in ended.out, ended
+        assert environment.names_from_enable() == WRITTEN and sorted(os.listdir(outside)) == before
+        assert_printed(environment.python("-c", PATCHED, env=env), True)
+        ended = environment.command("disable", env=env)
+        assert ended.status == 0 and ended.out.startswith("disabled: " + environment.site), ended
+        assert environment.names_from_enable() == [] and sorted(os.listdir(outside)) == before
+    finally:
+        environment.write(config, text)
+
+
 # When enable refuses, or fails
 
 
@@ -157,6 +184,33 @@ def test_folder_that_others_own(site_folder, monkeypatch, capsys):
     reason, advice, _ = err.partition("Run it as the owner of that folder")
     assert "Permission denied" in reason and advice, err
     assert site_folder.listdir() == []
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_disable_where_nothing_can_be_removed(site_folder, monkeypatch, capsys, number):
+    def refuse(path):
+        raise OSError(number, os.strerror(number), path)
+
+    for name, text in enable.contents():
+        site_folder.join(name).write(text)
+    monkeypatch.setattr(enable.site, "ENABLE_USER_SITE", True)
+    monkeypatch.setattr(os, "remove", refuse)
+    options = Options()
+    options.name = "disable"
+    assert enable.disable(options) == 1
+    err = capsys.readouterr()[1]
+    assert os.strerror(number) in err and "SAFETHREAD_PATCH=0" in err and "--user" not in err, err
+    assert ("owner of that folder" in err) is (number == errno.EACCES), err
+
+
+def test_enable_on_a_read_only_file_system(site_folder, monkeypatch, capsys):
+    def refuse(source, target):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    assert enable.enable(Options) == 1
+    err = capsys.readouterr()[1]
+    assert "file system writable" in err and "owner" not in err, err
 
 
 def test_write_that_fails_halfway_puts_back_what_was_there(site_folder, monkeypatch):

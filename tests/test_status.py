@@ -3,7 +3,9 @@ an enable has left behind.
 """
 import json
 import os
+import shutil
 
+import pytest
 from conftest import PY2
 
 
@@ -79,3 +81,48 @@ def test_status_for_people(environment):
     ended = environment.command("status")
     assert ended.status == 0 and ended.err == "", ended
     assert "patched:      yes, by enable" in ended.out and "safethread_patch.pth" in ended.out, ended
+
+
+# The package in a zip, or frozen
+
+
+def zip_the_package(environment):
+    """Move the package into a zip, and return the environment variables with which it is found there."""
+    path = os.path.join(environment.cwd, "package")
+    shutil.make_archive(path, "zip", environment.site, "safethread_patch")
+    environment.uninstall("safethread_patch")
+    return {"PYTHONPATH": path + ".zip"}
+
+
+def test_package_in_a_zip(environment):
+    env = zip_the_package(environment)
+    report = status(environment, env=env)
+    assert report["installed"] is False and report["enabled"] == report["leftovers"] == []
+    assert status_under_run(environment, env=env)["way"] == "run"
+    ended = environment.command("status", env=env)
+    assert "in " + os.path.join(env["PYTHONPATH"], "safethread_patch") in ended.out, ended
+
+
+@pytest.mark.skipif(PY2, reason="the environment is the user's site folder, and this would be enabled for all users")
+def test_enable_of_a_package_in_a_zip(environment):
+    env = zip_the_package(environment)
+    ended = environment.command("enable", env=env)
+    assert ended.status == 1 and "does not find safethread_patch" in ended.err, ended
+    environment.write(os.path.join(environment.site, "package.pth"), env["PYTHONPATH"] + "\n")
+    assert environment.command("enable").status == 0
+    assert status(environment)["way"] == "enable"
+
+
+FROZEN = """
+import pkgutil, sys
+import safethread_patch
+from safethread_patch import _bootstrap, _cli
+pkgutil.get_data = lambda package, name: None
+del safethread_patch.__file__, _bootstrap.__file__
+sys.exit(_cli.main(["status", "--json"]) or _cli.main(["status"]))
+"""
+
+
+def test_modules_without_a_file(environment):
+    ended = environment.python("-c", FROZEN)
+    assert ended.status == 0 and ended.err == "" and "enabled by:   nothing" in ended.out, ended

@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 
-from safethread_patch import _bootstrap, _facts
+from safethread_patch import _facts
+from safethread_patch._cli._shared import package_folder
 
 #: time.time() on Python 2.
 clock = getattr(time, "perf_counter", time.time)
@@ -125,7 +126,7 @@ def run_main(module, args, silence):
 
 def search_path():
     """Return sys.path for another interpreter: the entries that are text, without the sitecustomize of ``run``."""
-    bootstrap = os.path.dirname(os.path.abspath(_bootstrap.__file__))
+    bootstrap = os.path.join(package_folder(), "_bootstrap")
     entries = [entry for entry in sys.path if isinstance(entry, (type(""), type(b"".decode())))]
     return [entry for entry in entries if os.path.abspath(entry) != bootstrap]
 

@@ -5,6 +5,14 @@ import argparse
 import os
 import sys
 
+import safethread_patch
+
+
+def package_folder():
+    """Return the folder of the package. In a program whose modules have no ``__file__`` it is the program's."""
+    file = getattr(safethread_patch, "__file__", None)
+    return os.path.dirname(os.path.abspath(file or sys.executable))
+
 
 def positive(text):
     """Return the whole number from 1 on that ``text`` is; the type of an argument, for argparse."""

@@ -1,12 +1,13 @@
 """``enable`` and ``disable``: load the patch at every start of this environment's interpreter."""
 import errno
 import os
+import pkgutil
 import site
 import subprocess
 import sys
 
-import safethread_patch
 from safethread_patch import _bootstrap, _facts
+from safethread_patch._cli._shared import package_folder
 
 #: The module beside the start-up file, which that calls. It is silent after a ``pip uninstall`` of the package.
 HELPER = "_safethread_patch_autoload"
@@ -31,10 +32,14 @@ def add_to(commands):
 
 
 def contents():
-    """Return the files that enable writes, ``[(name, text)]``, in the order in which they are written."""
-    source = os.path.join(os.path.dirname(os.path.abspath(_bootstrap.__file__)), HELPER + ".py")
-    with open(source) as file:
-        files = [(HELPER + ".py", file.read())]
+    """Return the files that enable writes, ``[(name, text)]``, in the order in which they are written.
+
+    Raises EnvironmentError where the package has no source, as in a frozen program.
+    """
+    source = pkgutil.get_data(_bootstrap.__name__, HELPER + ".py")  # also from a zip
+    if source is None:  # the loader of a frozen program gives no data
+        raise EnvironmentError("there is no source of %s.%s" % (_bootstrap.__name__, HELPER))
+    files = [(HELPER + ".py", source.decode("ascii"))]
     if _facts.STARTUP_FILES:
         files.append(("safethread_patch.start", _START))
     # the last one is what makes the interpreter read the others
@@ -111,16 +116,25 @@ class _Refused(Exception):
 
 
 def _fail(options, error):
-    rest = " Nothing was changed." if options.name == "enable" else ""
-    if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS):
-        rest += " Run it as the owner of that folder"
-        rest += ", or with --user." if site.ENABLE_USER_SITE and not options.user else "."
+    number, rest = getattr(error, "errno", None), ""
+    if options.name == "enable":
+        rest += " Nothing was changed."
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        rest += " Make that file system writable" if number == errno.EROFS else " Run it as the owner of that folder"
+        if options.name == "disable":
+            rest += ", or set SAFETHREAD_PATCH=0 in the environment"
+        elif site.ENABLE_USER_SITE and not options.user:
+            rest += ", or run it with --user"
+        rest += "."
     sys.stderr.write("safethread-patch %s: %s.%s\n" % (options.name, error, rest))
     return 1
 
 
 def _folder(options):
-    """Return the folder to write to: the user's, or the package's, or the environment's."""
+    """Return the folder to write to: the user's, or the package's, or the environment's.
+
+    A virtual environment may also read the folders of the system and of the user, which other environments read as well.
+    """
     all_folders = folders()
     users = [folder for folder, is_users in all_folders if is_users]
     if options.user:
@@ -135,7 +149,12 @@ def _folder(options):
             if not os.path.isdir(users[0]):
                 os.makedirs(users[0])
         return users[0]
-    root = os.path.dirname(os.path.dirname(os.path.realpath(safethread_patch.__file__)))
+    if getattr(sys, "real_prefix", getattr(sys, "base_prefix", sys.prefix)) != sys.prefix:
+        inside = os.path.abspath(sys.prefix) + os.sep
+        all_folders = [entry for entry in all_folders if os.path.abspath(entry[0]).startswith(inside)]
+        if not all_folders:
+            raise _Refused("the virtual environment %s has no site folder" % sys.prefix)
+    root = os.path.dirname(os.path.realpath(package_folder()))
     for folder, _ in all_folders:
         if os.path.realpath(folder) == root:
             return folder

@@ -7,6 +7,7 @@ import sys
 import safethread_patch
 from safethread_patch._bootstrap._safethread_patch_autoload import is_off
 from safethread_patch._cli import enable
+from safethread_patch._cli._shared import package_folder
 
 
 def add_to(commands):
@@ -33,10 +34,13 @@ def make_report():
     report = safethread_patch.status()
     report["way"] = _way() if report["installed"] else None
     report["enabled"], report["leftovers"] = [], []
-    wanted = dict(enable.contents())
+    try:
+        wanted = dict(enable.contents())
+    except EnvironmentError:  # a frozen program: what is enabled here is another package's
+        wanted = {}
     for folder, _ in enable.folders():
         names = enable.names(folder)
-        complete = all(_is_as_written(os.path.join(folder, name), text) for name, text in wanted.items())
+        complete = wanted and all(_is_as_written(os.path.join(folder, name), text) for name, text in wanted.items())
         for name in names:
             report["enabled" if complete and name in wanted else "leftovers"].append(os.path.join(folder, name))
     report["flags"] = [name for name in ("-E", "-I", "-S", "-s") if _flag(name)]
@@ -86,7 +90,7 @@ def _kept_out(report):
 def _text(report):
     interpreter = report["interpreter"]
     lines = [
-        "safethread_patch %s in %s" % (safethread_patch.__version__, os.path.dirname(os.path.abspath(safethread_patch.__file__))),
+        "safethread_patch %s in %s" % (safethread_patch.__version__, package_folder()),
         "interpreter:  %(implementation)s %(version)s on %(platform)s, %(executable)s" % interpreter,
         "flags:        %s" % (" ".join(report["flags"]) or "none of -E -I -S -s"),
         "patched:      %s" % ("yes, by " + report["way"] if report["installed"] else "no"),

@@ -9,11 +9,12 @@ One module for each generation of threading.Thread, with the same names; this on
 - ``make_stopped(thread)``: not alive from now on, join() returns, start() raises.
 - ``make_unstarted(thread)``: not alive from now on, join() raises, start() works.
 - ``undo_stop(thread)``: start() works if the thread was never started and a fork has marked it as stopped.
-- ``make_current(thread)``: the Thread of the current thread in a child: alive, and with the ident that it has there.
+- ``make_current(thread, ident)``: the Thread of the thread that forked, in the child: alive, and with this ident.
 - ``make_main(thread)``: a _DummyThread of the current thread in a child is the main thread from now on.
 - ``end_mark(thread)``: what the interpreter marks the end of a running thread with, if the Thread may lose it in a child.
 - ``make_alive(thread, end_mark)``: alive again, if the thread with that mark has not ended.
-- ``forget_shutdown()``: the exit of this process waits for no thread of the parent's.
+- ``forget_shutdown()``: the exit of this process, a child, waits for no thread of the parent's.
+- ``forget_handles()``: the same, in a child that C code forked, where the interpreter still knows the parent's threads.
 - ``has_no_thread(thread)``: 3.13 and later: no new thread was made, or it is over.
 - ``CHILD_FORGETS_EQUALS``: threading's part in the child finds only one of several Threads that are equal.
 
@@ -23,6 +24,7 @@ locks, because the old ones may be held by a thread that does not exist there ei
 Nothing here takes a lock that another thread may hold: all of it is also called in a forked child.
 """
 import functools
+import os
 import threading
 
 from safethread_patch import _facts
@@ -57,6 +59,7 @@ make_main = _generation.make_main
 end_mark = _generation.end_mark
 make_alive = _generation.make_alive
 forget_shutdown = _generation.forget_shutdown
+forget_handles = _generation.forget_handles
 CHILD_FORGETS_EQUALS = _generation.CHILD_FORGETS_EQUALS
 
 if HAS_HANDLE:
@@ -191,9 +194,28 @@ def raise_interrupts():
         raise error
 
 
-def renew_native_id(current):
-    """Give the current thread the native_id that it has in this process."""
-    put(current, "_native_id", threading.get_native_id())
+def main_thread():
+    """Return the main thread, or None if Python 2 does not know it."""
+    if HAS_MAIN_THREAD:
+        return threading._main_thread
+    return next((thread for thread in values_of(threading._active) if type(thread) is threading._MainThread), None)
+
+
+def renew_native_id(native_id, thread):
+    """Give ``thread`` the native_id that it has in this process."""
+    put(thread, "_native_id", native_id)
+
+
+def renew_native_ids():
+    """Give the current thread and the main thread their native_id, if this is a child that was forked before install()."""
+    if not hasattr(threading, "get_native_id"):
+        return
+    current = threading._active.get(low_level.get_ident())
+    if current is not None:
+        quietly(functools.partial(renew_native_id, threading.get_native_id()), current)
+    main = threading._main_thread
+    if main is not current and os.path.isdir("/proc/self/task") and not os.path.isdir("/proc/self/task/%s" % main.native_id):
+        quietly(functools.partial(renew_native_id, os.getpid()), main)
 
 
 def undo_stop_of_all():
@@ -222,15 +244,15 @@ def forgotten_in_child():
     return forgotten
 
 
-def repair_registry(current, suspects, kept):
-    """Do what threading's part has not done in this process, a forked child: the current thread is the only one.
+def repair_registry(current, ident, suspects, kept):
+    """Do what threading's part has not done in this process, a forked child: the thread that forked is the only one.
 
-    And it is the main thread. ``current``: its Thread before the fork, or None. ``suspects``: Threads that threading may
-    have forgotten. ``kept``: Threads that were started in this process.
+    And it is the main thread. ``current``: its Thread before the fork, or None. ``ident``: the ident that it has. ``suspects``:
+    Threads that threading may have forgotten. ``kept``: Threads that were started in this process.
     """
     threading._active_limbo_lock = _new_limbo_lock()
     if current is None:
-        current = _current_thread()
+        current = _current_thread(ident)
     done = dict((id(thread), thread) for thread in [current] + list(kept))
     others = list(suspects) + values_of(threading._limbo) + values_of(threading._active)
     if hasattr(threading, "_dangling"):
@@ -241,14 +263,13 @@ def repair_registry(current, suspects, kept):
             quietly(repair, thread)
     forget_shutdown()
     if current is not None:
-        quietly(make_current, current)
+        quietly(functools.partial(_make_current, ident), current)
     if HAS_MAIN_THREAD:
         if is_dummy(current):
             quietly(make_main, current)
         threading._main_thread = current
     # last what _fork looks at to see whether this is done
     threading._limbo.clear()
-    ident = low_level.get_ident()
     if current is not None:
         threading._active[ident] = current
     for other_ident, thread in list(threading._active.items()):
@@ -265,8 +286,11 @@ def _all_dangling():
                 raise
 
 
-def _current_thread():
-    ident = low_level.get_ident()
+def _make_current(ident, thread):
+    make_current(thread, ident)
+
+
+def _current_thread(ident):
     current = threading._active.get(ident)
     if current is None and HAS_MAIN_THREAD:
         if threading._main_thread.ident == ident:

@@ -2,11 +2,6 @@
 import sys
 import threading
 
-try:
-    from thread import get_ident
-except ImportError:  # 3.3
-    from _thread import get_ident
-
 from safethread_patch import _facts
 from safethread_patch._threads._parts import new_event, put
 
@@ -67,10 +62,10 @@ def complete_dummies():
             setattr(thread, _BLOCK, _new_block())
 
 
-def make_current(thread):
+def make_current(thread, ident):
     _make(thread, False)
     put(thread, _STARTED, new_event(True))
-    put(thread, _IDENT, get_ident())
+    put(thread, _IDENT, ident)
 
 
 def make_main(thread):
@@ -90,3 +85,7 @@ def make_alive(thread, mark):
 
 def forget_shutdown():
     pass  # the exit asks the registry
+
+
+def forget_handles():
+    pass  # there are none

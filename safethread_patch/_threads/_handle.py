@@ -1,5 +1,6 @@
 """The Thread of 3.13 and later: the interpreter keeps a handle of the thread, and marks it as done."""
-from _thread import get_ident
+import threading
+from _thread import _make_thread_handle, get_ident
 
 from safethread_patch import _facts
 from safethread_patch._threads._parts import become_main_thread, forget_ids, new_event, put
@@ -25,16 +26,28 @@ def has_no_thread(thread):
     return not handle.ident or handle.is_done()
 
 
+#: Handles of threads that do not exist in this process. One that is freed detaches its thread: by then perhaps another one of
+#: this process. os.fork() has marked them, C code that forks has not.
+_kept = []
+
+
 def make_stopped(thread):
-    handle = getattr(thread, _HANDLE)
-    if not handle.is_done():  # os.fork() marks the handles of all threads of the parent, C code that forks does not
-        handle._set_done()
+    # not old._set_done(): it waits for a join() that another thread was in at the fork
+    done = _make_thread_handle(0)
+    done._set_done()
+    _replace_handle(thread, done)
 
 
 def make_unstarted(thread):
-    _renew_handle(thread)
+    _replace_handle(thread, type(getattr(thread, _HANDLE))())
     put(thread, "_started", new_event(False))
     forget_ids(thread)
+
+
+def _replace_handle(thread, handle):
+    if not has_no_thread(thread):
+        _kept.append(getattr(thread, _HANDLE))
+    put(thread, _HANDLE, handle)
 
 
 def _renew_handle(thread):
@@ -46,9 +59,9 @@ def undo_stop(thread):
         _renew_handle(thread)
 
 
-def make_current(thread):
+def make_current(thread, ident):
     put(thread, "_started", new_event(True))
-    put(thread, "_ident", get_ident())
+    put(thread, "_ident", ident)
 
 
 make_main = become_main_thread
@@ -63,4 +76,20 @@ def make_alive(thread, mark):
 
 
 def forget_shutdown():
-    pass  # the interpreter does it
+    pass  # os.fork() has done it
+
+
+def forget_handles():
+    # the list of handles in which the original looks can only be emptied by the threads themselves, and by os.fork()
+    threading._thread_shutdown = _shutdown
+
+
+def _shutdown():
+    """Wait until the threads of this process that are no daemons have ended."""
+    handles = [True]
+    while handles:
+        threads = [thread for thread in list(threading._active.values()) if not thread._daemonic]
+        handles = [getattr(thread, _HANDLE) for thread in threads if thread._ident != get_ident()]
+        handles = [handle for handle in handles if not handle.is_done()]
+        for handle in handles:
+            handle.join()

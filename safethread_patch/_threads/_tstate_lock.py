@@ -39,9 +39,9 @@ def undo_stop(thread):
         put(thread, "_is_stopped", False)
 
 
-def make_current(thread):
+def make_current(thread, ident):
     put(thread, "_started", new_event(True))
-    put(thread, "_ident", threading.get_ident())
+    put(thread, "_ident", ident)
     put(thread, "_is_stopped", False)
     if thread._tstate_lock is not None:
         thread._tstate_lock.acquire(False)  # threading's part makes a new one, and may not have come to taking it
@@ -70,3 +70,7 @@ def forget_shutdown():
     if hasattr(threading, "_shutdown_locks"):  # 3.8
         threading._shutdown_locks_lock = threading._allocate_lock()
         threading._shutdown_locks = set()
+
+
+def forget_handles():
+    pass  # there are none
