@@ -152,6 +152,52 @@ def test_joined_by_a_signal_handler_at_each_step(call, when):
     nothing_lies_at_any_step(call, when, CALLS["is_alive()" if when == "running" else "join()"])
 
 
+class Fault(object):
+    """A trace function that raises KeyboardInterrupt before the ``at``-th bytecode of threading's functions and the patch's."""
+
+    def __init__(self, at):
+        self.left = at
+
+    def __call__(self, frame, event, argument):
+        if frame.f_globals["__name__"].split(".")[0] not in ("threading", "safethread_patch"):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        self.left -= 1
+        if self.left < 0:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.skipif(not JOIN_TAKES_LOCK or sys.version_info < (3, 7), reason="no trace of bytecodes")
+@pytest.mark.parametrize("call, when", [(call, when) for call, when in MOMENTS if when != "ending"])
+@in_child
+def test_interrupted_before_each_bytecode(call, when):
+    # up to 3.9 a signal handler may run there, as after the end of a with statement and before its __exit__()
+    safethread_patch.install()
+    at = 0
+    while True:
+        watched = Watched(is_daemon=False)
+        if when == "ended":
+            watched.end()
+        fault = Fault(at)
+        try:
+            sys.settrace(fault)
+            CALLS[call](watched.thread)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        assert not hasattr(threading, "_shutdown_locks_lock") or not threading._shutdown_locks_lock.locked(), at
+        assert watched.lie() is None, (at, watched.lie())
+        watched.end()
+        assert watched.lie() is None, (at, watched.lie())
+        if fault.left >= 0:
+            break
+        at += 1
+    assert at > 40, at
+
+
 @in_child
 def test_interrupted_join_of_an_instance_that_stays_registered_after_its_end():
     # of a MemoryError, say, when it is about to leave the registry
