@@ -272,14 +272,14 @@ def wait_until_it_joins(ident):
     wait_for(joins, "the thread is in join()")
 
 
-def ctrl_c_when_it_joins():
-    """Interrupt the current thread, the main thread, once, when it is in join()."""
+def ctrl_c_when_it_joins(error=KeyboardInterrupt):
+    """Raise ``error`` in the current thread, the main thread, once, when it is in join()."""
     ident, interrupts = low_level.get_ident(), []
 
     def interrupt(number, frame):
         if not interrupts:
             interrupts.append(1)
-            raise KeyboardInterrupt
+            raise error
 
     def send():
         wait_until_it_joins(ident)
@@ -319,6 +319,18 @@ def worker_program(is_joined_again):
 def test_ctrl_c_in_a_worker_program(is_joined_again):
     ended = start_in_child(worker_program, is_joined_again)
     assert ended.status == 0 and "work finished" in ended.out and not ended.err, ended
+
+
+@pytest.mark.skipif(PY2, reason="hears a signal only in a join() with a timeout")
+@in_child
+def test_signal_handler_that_raises_stop_iteration():
+    safethread_patch.install()
+    watched = Watched()
+    ctrl_c_when_it_joins(StopIteration)
+    error_of(StopIteration, watched.thread.join)
+    assert watched.lie() is None
+    watched.end()
+    assert watched.lie() is None
 
 
 @pytest.mark.skipif(PY2, reason="no executors")

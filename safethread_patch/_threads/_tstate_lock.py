@@ -85,7 +85,10 @@ def wait_for_release(lock, timeout):
     # zip() acquires, and if that succeeds it releases at once. All of it is C, and allocates nothing in between: a signal
     # handler, a finalizer or an exception of another thread's can come before or after both, but not in between.
     acquired = filter(None, itertools.starmap(lock.acquire, [(True, timeout)]))
-    return bool(list(zip(acquired, itertools.starmap(lock.release, [()]))))
+    is_released = bool(list(zip(acquired, itertools.starmap(lock.release, [()]))))
+    if timeout == -1 and not is_released:
+        raise StopIteration  # a signal handler has raised one, and for zip() that is an end
+    return is_released
 
 
 if hasattr(threading, "_maintain_shutdown_locks"):  # 3.9
