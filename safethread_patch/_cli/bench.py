@@ -165,7 +165,7 @@ def _text(report):
     rows.append(("start and join, patched / stock", _ratio(start["patched"]), "stock %.0f us" % start["stock_us"]))
     rows.append(("start and join, SafeThread / stock", _ratio(start["safethread"]), ""))
     for when, row in sorted(report["join"].items()):
-        title = "join() of a Thread, %s, patched / stock" % when
+        title = "join(), thread %s, patched / stock" % when
         rows.append((title, _ratio(row["patched"]), "stock %.2f us" % row["stock_us"]))
     wait = report["wait"]
     if wait["share"]:
