@@ -170,7 +170,7 @@ class Fault(object):
 
 
 @pytest.mark.skipif(not JOIN_TAKES_LOCK or sys.version_info < (3, 7), reason="no trace of bytecodes")
-@pytest.mark.parametrize("call, when", [(call, when) for call, when in MOMENTS if when != "ending"])
+@pytest.mark.parametrize("call, when", MOMENTS)
 @in_child
 def test_interrupted_before_each_bytecode(call, when):
     # up to 3.9 a signal handler may run there, as after the end of a with statement and before its __exit__()
@@ -180,6 +180,8 @@ def test_interrupted_before_each_bytecode(call, when):
         watched = Watched(is_daemon=False)
         if when == "ended":
             watched.end()
+        elif when == "ending":
+            watched.end_meanwhile()
         fault = Fault(at)
         try:
             sys.settrace(fault)
@@ -540,6 +542,39 @@ def test_exit_waits_for_a_thread_that_joins_the_main_thread():
 
 @takes_lock
 @in_child
+def test_joiner_that_has_the_lock_of_the_main_thread_when_the_exit_calls_its_stop():
+    # as on PyPy, where the joiner has it until it gets the GIL
+    safethread_patch.install()
+    main_thread, thread, lock = threading._main_thread, Thread(), low_level.allocate_lock()
+    lock.acquire()
+    thread._tstate_lock = lock
+    threading._main_thread = thread
+    low_level.start_new_thread(lambda: (time.sleep(0.05), lock.release()), ())
+    thread._stop()
+    threading._main_thread = main_thread
+    assert thread._is_stopped and thread._tstate_lock is None
+
+
+@pytest.mark.skipif(not hasattr(threading, "_maintain_shutdown_locks"), reason="nobody iterates over them")
+@in_child
+def test_shutdown_locks_do_not_change_while_another_thread_iterates_over_them():
+    owned = []
+
+    class Locks(set):
+        def discard(self, lock):
+            owned.append(threading._shutdown_locks_lock.locked())
+            set.discard(self, lock)
+
+    safethread_patch.install()
+    threading._shutdown_locks = Locks(threading._shutdown_locks)
+    watched = Watched(is_daemon=False)
+    watched.over.set()
+    watched.thread.join()
+    assert owned == [True]
+
+
+@takes_lock
+@in_child
 def test_stop_of_a_thread_that_runs_fails_as_on_stock():
     watched = Watched()
     error_of(AssertionError, watched.thread._stop)
@@ -686,3 +721,6 @@ def test_inert_under_a_patch_on_top():
     watched.end()
     del waits[:]
     assert watched.lie() is None and waits and stops
+    del stops[:]
+    watched.thread._stop()
+    assert stops
