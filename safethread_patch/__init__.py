@@ -44,8 +44,10 @@ def install():
 
     From then on ``Thread.start`` returns once the new thread is registered. Of two threads that start one
     Thread at the same time, one gets RuntimeError. In a forked child, every Thread but the current one is
-    either stopped or never started. Running threads, subclasses and third-party libraries are covered. May be
-    called at any time, from any thread, and more than once. It is best called early, by the application.
+    either stopped or never started. An exception out of join(), as of Ctrl-C, leaves the Thread as it is: alive
+    while it runs, and waited for by other joins and at exit. Running threads, subclasses and third-party
+    libraries are covered. May be called at any time, from any thread, and more than once. It is best called
+    early, by the application.
 
     Returns True if this call patched, False if the patch was installed already.
 
@@ -62,7 +64,7 @@ def install():
 
 
 def uninstall():
-    """Take the patch out: ``Thread.start`` and ``Thread.run`` are the very same functions as before.
+    """Take the patch out: ``Thread.start``, ``Thread.run`` and all else are the very same functions as before.
 
     A patch that another tool has put on top is left alone. This one then becomes an inert pass-through under
     it; call uninstall() again when the other one is undone.

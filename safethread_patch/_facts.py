@@ -51,6 +51,9 @@ CHILD_FORGETS_ENDED = VERSION < (3, 3, 3)
 CHILD_FAILS_AT_DUMMIES = (2, 7) <= VERSION < (2, 7, 4)
 
 
+#: join() and is_alive() take the lock that the interpreter releases at the end of the thread. 3.4 to 3.12, until gh-114271.
+JOIN_TAKES_LOCK = hasattr(threading.Thread, "_wait_for_tstate_lock")
+
 #: Issue 44422: the lock of the registry is reentrant.
 LIMBO_LOCK_IS_REENTRANT = VERSION >= (3, 10)
 
@@ -131,6 +134,12 @@ DEFECTS = (
         "native_id in the child is the parent's",
         FORK and CHILD_KEEPS_NATIVE_ID,
         "3.13.4, 3.14 (gh-132542)",
+    ),
+    Defect(
+        "interrupted-join",
+        "Ctrl-C in join(): not alive while it runs, or alive when it is over, and join() hangs",
+        JOIN_TAKES_LOCK,
+        "3.13 (gh-114271)",
     ),
 )
 

@@ -20,6 +20,8 @@ from safethread_patch._state import state
 
 if _facts.FORK and not _facts.AT_FORK_HOOKS:
     from safethread_patch import _fork_before_37
+if _facts.JOIN_TAKES_LOCK:
+    from safethread_patch import _join_before_313
 if _facts.PY2:
     from safethread_patch import _py2
 
@@ -131,6 +133,9 @@ def _install():
             _put(_owner("_Thread__stop"), "_Thread__stop", _py2.__stop)
         if _facts.FORK and hasattr(threading, "_DeleteDummyThreadOnDel"):
             _put(threading._DeleteDummyThreadOnDel, "__del__", _fork.__del__)
+        if _facts.JOIN_TAKES_LOCK:
+            for name in ("_stop", "_wait_for_tstate_lock"):
+                _put(_owner(name), name, getattr(_join_before_313, name))
         _put(_owner("run"), "run", _announce.run)
         if _threads.HAS_HANDLE:
             _put_over_builtin(threading, "_start_joinable_thread", _new_thread._start_joinable_thread)

@@ -75,10 +75,10 @@ def _ended_well(ended):
 
 @pytest.fixture(autouse=True)
 def thread_is_left_as_found():
-    before = [vars(threading.Thread)[name] for name in ("start", "run")]
+    before = dict(vars(threading.Thread))
     yield
-    after = [vars(threading.Thread)[name] for name in ("start", "run")]
-    assert before[0] is after[0] and before[1] is after[1], (before, after)
+    after = dict(vars(threading.Thread))
+    assert set(before) == set(after) and all(after[name] is before[name] for name in before), (before, after)
     assert not safethread_patch.is_installed()
 
 

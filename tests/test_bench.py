@@ -20,9 +20,11 @@ def test_json():
     ended = command("--json", "--rounds", "1")
     assert (ended.status, ended.err) == (0, ""), ended
     report = json.loads(ended.out)
-    assert set(report) == set(["interpreter", "start_join", "wait", "fork", "wrapt", "memory", "start_up"])
+    assert set(report) == set(["interpreter", "start_join", "join", "wait", "fork", "wrapt", "memory", "start_up"])
     assert set(report["start_join"]) == set(["stock_us", "patched", "safethread"])
-    for spread in [report["start_join"]["patched"], report["wrapt"]] + [row["patched"] for row in report["fork"]]:
+    assert set(report["join"]) == set(["ended", "running"])
+    rows = [report["start_join"]] + list(report["join"].values()) + report["fork"]
+    for spread in [report["wrapt"]] + [row["patched"] for row in rows]:
         assert set(spread) == set(["median", "low", "high", "rounds"])
         assert 0 < spread["low"] <= spread["median"] <= spread["high"]
     assert [row["threads"] for row in report["fork"]] == [10, 1000, 10000]

@@ -22,6 +22,7 @@ IDS = [
     "hung-start",
     "refused-start",
     "stale-native-id",
+    "interrupted-join",
 ]
 
 
@@ -65,7 +66,7 @@ def check_on_a_terminal():
 def test_progress_on_a_terminal():
     pytest.importorskip("pty")
     ended = start_in_child(check_on_a_terminal)
-    assert "[1/16] unregistered-start, stock" in ended.out, ended
+    assert "[1/18] unregistered-start, stock" in ended.out, ended
     assert "clean with the patch" in ended.out
 
 

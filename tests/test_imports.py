@@ -88,6 +88,7 @@ def test_no_module_of_another_generation_is_imported():
     generations = {
         "_py2": _facts.PY2,
         "_fork_before_37": not _facts.AT_FORK_HOOKS,
+        "_join_before_313": (3, 4) <= _facts.VERSION < (3, 13),
         "_threads._flags": _facts.VERSION < (3, 4),
         "_threads._tstate_lock": (3, 4) <= _facts.VERSION < (3, 13),
         "_threads._handle": _facts.VERSION >= (3, 13),

@@ -157,6 +157,17 @@ def check_greenlets(library, order):
     thread.start()
     thread.join()
     assert len(ticks) - before > 30, "the hub stood still"
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    threads = [thread] + [threading.Thread(target=thread.join) for _ in range(3)]
+    for one in threads:
+        one.start()
+    thread.join(0.01)
+    assert all(one.is_alive() for one in threads)
+    over.set()
+    for one in threads:
+        one.join()
+    assert not any(one.is_alive() for one in threads)
     assert greenlets.call_in_real_thread(lambda: 42) == 42
     assert safethread_patch.uninstall() is True
     check_unpatched()

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 import safethread_patch
 from safethread_patch._cli._process import clock
@@ -17,6 +18,9 @@ STARTS = 200
 
 #: Starts before a sample: 3.8 and later optimise a function while it runs, and install() makes new functions.
 WARM_UP = 50
+
+#: Calls of join(0) in one sample. 3.8 optimises a function after so many of them.
+JOINS = 1024
 
 #: Forks in one sample.
 FORKS = 3
@@ -48,7 +52,8 @@ class SafeThread(threading.Thread):
 
 
 def main(what, *args):
-    result = {"starts": starts, "wait": wait, "forks": forks, "bare_fork": bare_fork, "memory": memory}[what](*map(int, args))
+    functions = {"starts": starts, "joins": joins, "wait": wait, "forks": forks, "bare_fork": bare_fork, "memory": memory}
+    result = functions[what](*map(int, args))
     sys.stdout.write("\n%s\n" % json.dumps(result))  # a sitecustomize may have written a line without its end
     sys.stdout.flush()
     os._exit(0)
@@ -102,6 +107,44 @@ def starts(rounds):
         return start_and_join(STARTS) / STARTS
 
     return pairs(rounds, sample, ["stock", "patched", "safethread"])
+
+
+def joins(rounds, is_running):
+    """Seconds of join(0) for a Thread that runs, or of the first join() for one that has ended."""
+    from safethread_patch import _threads
+
+    over = threading.Event()
+    running = threading.Thread(target=over.wait)
+    running.daemon = True
+    running.start()
+
+    def ended(count):
+        threads = [threading.Thread(target=int) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        while not all(_threads.is_dead(thread) for thread in threads):
+            time.sleep(0.001)
+        return threads
+
+    def join_running(count):
+        begin = clock()
+        for _ in range(count):
+            running.join(0)
+        return clock() - begin
+
+    def join_ended(count):
+        threads = ended(count)
+        begin = clock()
+        for thread in threads:
+            thread.join()
+        return clock() - begin
+
+    def sample(mode):
+        join, count = (join_running, JOINS) if is_running else (join_ended, STARTS)
+        join(count)  # as WARM_UP
+        return join(count) / count
+
+    return pairs(rounds, sample, ["stock", "patched"])
 
 
 def wait(rounds):

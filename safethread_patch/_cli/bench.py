@@ -43,9 +43,13 @@ def run(options):
     try:
         with safethread_patch.installed():
             pass
-        with Progress(5 + len(COUNTS) if _facts.FORK else 4) as progress:
+        with Progress(6 + len(COUNTS) if _facts.FORK else 5) as progress:
             progress.step("start and join")
             report["start_join"] = _compare(_measure("starts", rounds))
+            progress.step("join")
+            report["join"] = dict(
+                (when, _compare(_measure("joins", rounds, is_running))) for is_running, when in enumerate(["ended", "running"])
+            )
             progress.step("the wait in start()")
             wait = _measure("wait", rounds)
             report["wait"] = {"share": wait["share"], "us": wait["seconds"] and wait["seconds"] * 1e6}
@@ -160,6 +164,9 @@ def _text(report):
     start = report["start_join"]
     rows.append(("start and join, patched / stock", _ratio(start["patched"]), "stock %.0f us" % start["stock_us"]))
     rows.append(("start and join, SafeThread / stock", _ratio(start["safethread"]), ""))
+    for when, row in sorted(report["join"].items()):
+        title = "join(), thread %s, patched / stock" % when
+        rows.append((title, _ratio(row["patched"]), "stock %.2f us" % row["stock_us"]))
     wait = report["wait"]
     if wait["share"]:
         rows.append(("the wait in start()", "%.0f us" % wait["us"], "in %.3g %% of starts" % (100 * wait["share"])))

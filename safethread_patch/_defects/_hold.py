@@ -220,6 +220,49 @@ class InterruptedChild(object):
             raise RuntimeError("threading's part in the child was not interrupted")
 
 
+def call_at_step(function, step, handler):
+    """Call ``function()``, a method of a Thread, and in it ``handler()``, once, at a place where a signal handler may run.
+
+    Such places are where a function is called, or one of the interpreter's own has returned. ``step``: which of them, counted
+    from 0. Returns False if there are fewer.
+    """
+    places = []
+
+    def profile(frame, event, argument):
+        # no finalizers: what is raised in them comes out of nothing
+        if event in ("call", "c_return") and frame.f_globals["__name__"].split(".")[0] in ("threading", "safethread_patch"):
+            places.append(event)
+            if len(places) == step + 1:
+                sys.setprofile(None)
+                handler()
+
+    try:
+        sys.setprofile(profile)
+        function()
+    finally:
+        sys.setprofile(None)
+    return len(places) > step
+
+
+class Interrupt(KeyboardInterrupt):
+    """What interrupted() raises."""
+
+
+def interrupted(function, step):
+    """Call ``function()``, and raise Interrupt in it, see call_at_step(). Raises RuntimeError if it does not come out of it."""
+
+    def interrupt():
+        raise Interrupt
+
+    try:
+        is_lost = call_at_step(function, step, interrupt)
+    except Interrupt:
+        return True
+    if is_lost:
+        raise RuntimeError("the interrupt at step %d was lost" % step)
+    return False
+
+
 #: What in_forked_child() returns if the child ends or hangs before any at-fork hook runs, which it does on stock as well.
 LOST_IN_FORK = "the child hangs or crashes in os.fork(), as on stock"
 
