@@ -29,8 +29,11 @@ def _lock():
     return _locks.setdefault(os.getpid(), threading.Lock())
 
 
-def install():
+def install(uses_wrapt=True):
+    """``uses_wrapt``: False for automatic loading, which is in the middle of an import of what wrapt may need."""
     _check_interpreter()
+    if uses_wrapt:
+        _ledger.prepare()  # not while the lock is held: on Python 2 another thread may call install() from within an import
     with _lock():
         return _install()
 
@@ -50,6 +53,7 @@ def is_installed():
 @contextmanager
 def installed():
     _check_interpreter()
+    _ledger.prepare()
     context = object()
     with _lock():
         if _install() or _contexts:
@@ -90,8 +94,6 @@ def _check_interpreter():
             "3.3 to 3.15, and PyPy; look for a newer version of it."
             % (", ".join(missing), _facts.interpreter()["implementation"], _facts.interpreter()["version"])
         )
-    # not while the lock is held: on Python 2 another thread may call install() from within an import
-    _ledger.prepare()
 
 
 def _owner(name):
@@ -103,6 +105,7 @@ def _install():
     global _is_hook_registered
     if state.is_active:
         return False
+    _ledger.resolve_lazy_imports(globals())
     _uninstall()  # what a later patch kept in place may be free by now
     try:
         if _facts.FORK and not _facts.AT_FORK_HOOKS:

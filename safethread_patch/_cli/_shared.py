@@ -5,6 +5,8 @@ import argparse
 import os
 import sys
 
+from safethread_patch._bootstrap._safethread_patch_autoload import say
+
 
 def positive(text):
     """Return the whole number from 1 on that ``text`` is; the type of an argument, for argparse."""
@@ -45,8 +47,7 @@ class Progress(object):
 
     def _write(self, text):
         if self._on:
-            sys.stderr.write("\r\033[K" + text)
-            sys.stderr.flush()
+            say("\r\033[K" + text)
 
     def __enter__(self):
         return self

@@ -7,6 +7,7 @@ import sys
 
 import safethread_patch
 from safethread_patch import _bootstrap, _facts
+from safethread_patch._bootstrap._safethread_patch_autoload import say
 
 #: The module beside the start-up file, which that calls. It is silent after a ``pip uninstall`` of the package.
 HELPER = "_safethread_patch_autoload"
@@ -115,7 +116,7 @@ def _fail(options, error):
     if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS):
         rest += " Run it as the owner of that folder"
         rest += ", or with --user." if site.ENABLE_USER_SITE and not options.user else "."
-    sys.stderr.write("safethread-patch %s: %s.%s\n" % (options.name, error, rest))
+    say("safethread-patch %s: %s.%s\n" % (options.name, error, rest))
     return 1
 
 
