@@ -15,6 +15,9 @@ if _facts.PY2:
 #: The ledger's entries: what was replaced and has not been put back.
 _entries = []
 
+#: This module, in the copies of the package that the start-up helper has made for a threading that was imported anew.
+copies = []
+
 #: The open contexts of installed(), if the first of them has installed the patch.
 _contexts = []
 
@@ -126,6 +129,8 @@ def _install():
             )
             os.register_at_fork(after_in_child=_fork.after_in_child)  # does what a signal kept the first one from
             _is_hook_registered = True
+        for copy in copies:
+            copy._install()
     except BaseException:
         _uninstall()
         raise
@@ -149,7 +154,8 @@ def _uninstall():
     for _ in range(2):
         _entries[:] = reversed([entry for entry in reversed(_entries) if not _ledger.take_out(entry)])
     _start.wake_all()
-    return ["%s.%s to %s" % (entry.owner.__name__, entry.name, _describe(entry.current())) for entry in _entries]
+    in_the_way = ["%s.%s to %s" % (entry.owner.__name__, entry.name, _describe(entry.current())) for entry in _entries]
+    return sum([copy._uninstall() for copy in copies], in_the_way)
 
 
 def _warn(in_the_way):

@@ -199,26 +199,61 @@ for name in list(sys.modules):
 @pytest.mark.parametrize("way", ["run", "auto"])
 @pytest.mark.parametrize("removed", [["threading"], ["threading", "_thread"]])
 def test_threading_alone_that_is_imported_anew(environment, removed, way):
-    # as by ddtrace-run, where gevent is installed
+    # as by ddtrace-run, where gevent is installed; and by eventlet, which puts the first one back
     program = """
-import sys, threading
+import os, sys, threading
 import safethread_patch
+
 first = threading
 for name in sys.argv[1:]:
     sys.modules.pop(name, None)
 import threading
 assert threading is not first
-""" + PATCHED + """
-import safethread_patch
-print(safethread_patch.is_installed())
-print(safethread_patch.uninstall())
-print(threading.Thread.start.__code__.co_filename == threading.__file__.replace(".pyc", ".py"))
+
+def patched():
+    names = [module.Thread.start.__code__.co_filename for module in (first, threading)]
+    return [os.path.basename(name) == "_start.py" for name in names]
+
+both, none = [True, True], [False, False]
+assert patched() == both
+go = threading.Event()
+thread = threading.Thread(target=go.wait)
+thread.daemon = True
+other = first.Thread(target=go.wait)
+other.daemon = True
+pid = os.fork()
+if not pid:
+    thread.start()
+    other.start()
+    os._exit(0 if thread.is_alive() and other.is_alive() else 1)  # 3.6 to 3.13.3 alone: dead, or "already started"
+assert os.waitpid(pid, 0)[1] == 0
+for now in (threading, first):
+    sys.modules["threading"] = now
+    import safethread_patch
+    assert safethread_patch.is_installed() and not safethread_patch.install() and patched() == both
+    assert safethread_patch.uninstall() and patched() == none and not safethread_patch.is_installed()
+    with safethread_patch.installed():
+        assert patched() == both
+    assert patched() == none
+    assert safethread_patch.install() and patched() == both
+print("done")
 """
     if way == "auto":
         ended = environment.python("-c", "import safethread_patch.auto\n" + program, *removed)
     else:
         ended = environment.run_code(program, *removed)
-    assert_printed(ended, True, True, True, True)
+    assert_printed(ended, "done")
+
+
+def test_threading_that_is_imported_anew_after_uninstall(environment):
+    program = """
+import sys, threading
+import safethread_patch
+safethread_patch.uninstall()
+del sys.modules["threading"]
+"""
+    install = "safethread_patch.install()"
+    assert_printed(environment.run_code(program + PATCHED + install + PATCHED), False, True)
 
 
 @pytest.mark.skipif(PY2, reason="the thread of Python 2 has another name")

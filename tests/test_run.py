@@ -129,14 +129,15 @@ def test_run_keeps_pythonpath(environment):
 
 def test_run_finds_a_package_that_is_not_installed_for_the_program(environment):
     # as in a checkout: the interpreter that runs the program has wrapt, but not the package
-    program = environment.write("elsewhere.py", PATCHED)
+    anew = "\ndel sys.modules['threading']"
+    program = environment.write("elsewhere.py", PATCHED + anew + PATCHED)
     environment.uninstall("safethread_patch")
     root = os.path.dirname(os.path.dirname(os.path.abspath(safethread_patch.__file__)))
     env = dict(environment.env, SAFETHREAD_PATCH=None)
     if PY2:
         env["PYTHONPATH"] = os.environ.get("PYTHONPATH")
     command = [sys.executable, "-m", "safethread_patch", "run", environment.executable, program]
-    assert_printed(run(command, env=env, cwd=root), True)
+    assert_printed(run(command, env=env, cwd=root), True, True)
 
 
 @pytest.mark.parametrize("args", [["program.py"], ["-m", "program"], ["sh", "-c", "exit 3"]])

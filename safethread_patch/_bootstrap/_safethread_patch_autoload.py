@@ -52,10 +52,13 @@ def _patch():
         if outermost is not None:
             _patch_when_finished(outermost)
             return
-        _forget_package_of_another_threading()
-        if _has_package():
-            __import__("safethread_patch._install")
-            sys.modules["safethread_patch._install"].install(uses_wrapt=False)
+        first = sys.modules.get("safethread_patch._install")
+        if first is not None and first.threading is not sys.modules["threading"]:
+            _patch_anew(first)
+            return
+        module = _import_install()
+        if module is not None:
+            module.install(uses_wrapt=False)
             _debug("threading.Thread is patched, by " + way)
     except Exception:
         _say_error()
@@ -71,17 +74,31 @@ def _half_imported():
     return None
 
 
-def _forget_package_of_another_threading():
-    """Make the package import anew if threading was, unless that is a copy with greenlets, which eventlet makes."""
-    package = sys.modules.get("safethread_patch._install")
-    is_copy = _thread is not None and getattr(sys.modules.get("_thread", _thread), "__name__", None) != "_thread"
-    if package is not None and package.threading is not sys.modules["threading"] and not is_copy:
-        for name in list(sys.modules):
-            if name.startswith("safethread_patch._") or name == "safethread_patch":
-                del sys.modules[name]
+def _patch_anew(first):
+    """Patch a threading that was imported anew, with a copy of the package, of which ``first`` is told.
+
+    The package itself stays that of the first threading, which may come back to sys.modules, as eventlet does it.
+    """
+    if _thread is not None and getattr(sys.modules.get("_thread"), "__name__", None) != "_thread":
+        return  # eventlet's other copy, whose threads are greenlets
+    package = _forget_package()
+    try:
+        copy = _import_install()
+        if first.is_installed():
+            copy.install(uses_wrapt=False)
+        first.copies.append(copy)
+    finally:
+        _forget_package()
+        sys.modules.update(package)
 
 
-def _has_package():
+def _forget_package():
+    names = [name for name in list(sys.modules) if name.partition(".")[0] == "safethread_patch"]
+    return dict((name, sys.modules.pop(name)) for name in names)
+
+
+def _import_install():
+    """Return safethread_patch._install, or None if this interpreter has no safethread_patch."""
     # If this is the module in the package, the package is beside it, and another interpreter may have it nowhere else.
     file = globals().get("__file__")  # a frozen module has none
     folder = os.path.dirname(os.path.abspath(file)) if file else ""
@@ -92,7 +109,8 @@ def _has_package():
     try:
         __import__("safethread_patch")
         if hasattr(sys.modules["safethread_patch"], "install"):
-            return True
+            __import__("safethread_patch._install")
+            return sys.modules["safethread_patch._install"]
         del sys.modules["safethread_patch"]  # a folder of that name without a module
     except ImportError:
         error = sys.exc_info()[1]
@@ -103,7 +121,7 @@ def _has_package():
         if is_beside:
             del sys.path[len(sys.path) - 1 - sys.path[::-1].index(root)]
     _debug("not loaded: %s has no safethread_patch" % sys.executable)
-    return False
+    return None
 
 
 def _patch_when_finished(spec):
