@@ -91,16 +91,17 @@ import sys
 
 class Stream(object):
     def write(self, text):
-        sys.stdout.write(text.partition(" (")[0])
+        self.text = text.partition(" (")[0]
 
     def flush(self):
-        sys.stdout.write("\\n")
+        print(self.text)
 
 sys.stderr = Stream()
 import threading
+sys.stderr = sys.__stderr__
 """
     ended = environment.run_code(program, env={"SAFETHREAD_PATCH_DEBUG": "1"})
-    assert ended.err == "" and ended.out.startswith("safethread_patch: threading.Thread is patched, by run\n"), ended
+    assert_printed(ended, "safethread_patch: threading.Thread is patched, by run")
 
 
 # When it is patched
@@ -537,7 +538,7 @@ def deep(depth):
         thread = threading.Thread(target=int)
         thread.start()
         thread.join()
-        assert "wrapt" not in sys.modules
+        assert "safethread_patch" not in sys.modules
         ''') is None
     _interpreters.destroy(interpreter)
 
