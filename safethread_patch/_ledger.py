@@ -5,7 +5,7 @@ import threading
 import types
 
 
-def _wrap_object(owner, name, factory):
+def _wrap_object(owner, name, factory):  # what wrapt's does, for a factory that returns a plain function
     setattr(owner, name, factory(None))
 
 

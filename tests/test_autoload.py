@@ -278,6 +278,43 @@ print(threading.Thread.start.__code__.co_filename == threading.__file__)
     assert_printed(environment.run_code(program), True, True)
 
 
+@pytest.mark.skipif(not (3, 7) <= sys.version_info < (3, 13) or PYPY, reason="no such fork")  # 3.13 dies of it
+def test_child_of_c_code_is_right_before_any_start(environment):
+    # it calls PyOS_AfterFork_Child() alone: nothing that is done before a fork has been done
+    program = """
+import ctypes, os, sys, threading
+
+class OverridesStart(threading.Thread):
+    def start(self):
+        threading.Thread.start(self)
+
+threads = [cls(target=threading.Event().wait) for cls in (threading.Thread, OverridesStart)]
+before = set(sys.modules)
+pid = ctypes.PyDLL(None).fork()
+if not pid:
+    ctypes.pythonapi.PyOS_AfterFork_Child()
+    status = 0 if getattr(threading.current_thread(), "native_id", None) in (os.getpid(), None) else 1
+    for thread in threads:
+        thread.daemon = True
+        thread.start()
+        status += 0 if thread.is_alive() else 2
+    os._exit(status if set(sys.modules) == before else 8)
+print(os.waitpid(pid, 0)[1])
+"""
+    assert_printed(environment.run_code(program), 0)
+
+
+def test_uninstall_before_any_start(environment):
+    program = """
+import os, threading, safethread_patch
+print(safethread_patch.is_installed(), safethread_patch.status()["installed"], safethread_patch.status()["others"])
+print(safethread_patch.uninstall(), safethread_patch.is_installed())
+print(os.path.basename(threading.Thread.start.__code__.co_filename))
+"""
+    ended = environment.run_code("from __future__ import print_function\n" + program)
+    assert_printed(ended, "True True {}", "True False", "threading.py")
+
+
 @pytest.mark.skipif(PY2, reason="no such finder, and one import lock")
 @pytest.mark.parametrize("name", ["logging", "concurrent.futures", "asyncio", "wrapt"])
 def test_first_start_within_an_import(environment, name):
