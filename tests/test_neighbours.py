@@ -173,6 +173,34 @@ def test_greenlets(library, order):
     assert (ended.status, ended.out) == (0, "done None\n"), ended
 
 
+@pytest.mark.parametrize("patch", ["gevent.monkey; gevent.monkey.patch_all()", "eventlet; eventlet.monkey_patch()"])
+def test_greenlets_under_run(tmpdir, patch):
+    # eventlet imports threading twice more, and puts the first one back; it reports each RLock that it has not reached
+    skip_without(patch.partition(";")[0])
+    program = tmpdir.join("program.py")
+    program.write("import %s\n" % patch + """
+import os, threading
+import safethread_patch
+owner = next(cls for cls in threading.Thread.__mro__ if "start" in vars(cls))
+
+def file():
+    return os.path.basename(owner.start.__code__.co_filename)
+
+thread = threading.Thread(target=int)
+thread.start()
+thread.join()
+assert safethread_patch.is_installed() and file() == "_start.py", file()
+assert safethread_patch.uninstall() and file() == "threading.py", file()
+thread = threading.Thread(target=int)
+thread.start()
+thread.join()
+print("done")
+""")
+    command = [sys.executable, "-m", "safethread_patch", "run", str(program)]
+    ended = run(command, env={"PYTHONWARNINGS": "ignore"})
+    assert (ended.status, ended.out, ended.err) == (0, "done\n", ""), ended
+
+
 # Tools that patch the same methods
 
 
