@@ -83,9 +83,10 @@ def neighbours(session):
     """Libraries that patch threads, too, or use threads and forks."""
     libraries = ["gevent", "eventlet", "sentry-sdk", "opentelemetry-sdk"]
     libraries.append("opentelemetry-instrumentation-threading >=0.60b0")  # all of its versions are beta ones
-    libraries += ["gunicorn", "celery", "uvloop", "coverage", "freezegun"]
+    libraries += ["gunicorn", "celery", "uvloop", "coverage", "freezegun", "ddtrace"]
     session.install(wheel(session), "pytest <9.2", "pytest-forked", "pytest-xdist", *libraries)
-    run_tests(session, "python", {"NEIGHBOURS": "1"}, ["test_neighbours.py"])
+    env = {"NEIGHBOURS": "1", "PYTEST_ADDOPTS": "-p no:ddtrace"}  # its plugin imports it before the tests
+    run_tests(session, "python", env, ["test_neighbours.py"])
 
 
 @nox.session(python=["3.8", "3.11", "3.13"])  # [versions]

@@ -28,6 +28,9 @@ if _facts.PY2:
 #: The ledger's entries: what was replaced and has not been put back.
 _entries = []
 
+#: This module, in the copies of the package that the start-up helper has made for a threading that was imported anew.
+copies = []
+
 #: The open contexts of installed(), if the first of them has installed the patch.
 _contexts = []
 
@@ -42,8 +45,11 @@ def _lock():
     return _locks.setdefault(os.getpid(), threading.Lock())
 
 
-def install():
+def install(uses_wrapt=True):
+    """``uses_wrapt``: False for automatic loading, which is in the middle of an import of what wrapt may need."""
     _check_interpreter()
+    if uses_wrapt:
+        _ledger.prepare()  # not while the lock is held: on Python 2 another thread may call install() from within an import
     with _lock():
         return _install()
 
@@ -63,6 +69,7 @@ def is_installed():
 @contextmanager
 def installed():
     _check_interpreter()
+    _ledger.prepare()
     context = object()
     with _lock():
         if _install() or _contexts:
@@ -107,8 +114,6 @@ def _check_interpreter():
             "3.3 to 3.15, and PyPy; look for a newer version of it."
             % (", ".join(missing), _facts.interpreter()["implementation"], _facts.interpreter()["version"])
         )
-    # not while the lock is held: on Python 2 another thread may call install() from within an import
-    _ledger.prepare()
 
 
 def _owner(name):
@@ -121,6 +126,7 @@ def _install():
     if state.is_active:
         _uwsgi.attach()
         return False
+    _ledger.resolve_lazy_imports(globals())
     _uninstall()  # what a later patch kept in place may be free by now
     try:
         if _facts.FORK and not _facts.AT_FORK_HOOKS:
@@ -150,6 +156,8 @@ def _install():
             )
             os.register_at_fork(after_in_child=_fork.after_in_child)  # does what a signal kept the first one from
             _is_hook_registered = True
+        for copy in copies:
+            copy._install()
     except BaseException:
         _uninstall()
         raise
@@ -182,7 +190,8 @@ def _uninstall():
         _entries[:] = reversed([entry for entry in reversed(_entries) if not _ledger.take_out(entry)])
     _start.wake_all()
     _uwsgi.detach()
-    return ["%s.%s to %s" % (entry.owner.__name__, entry.name, _describe(entry.current())) for entry in _entries]
+    in_the_way = ["%s.%s to %s" % (entry.owner.__name__, entry.name, _describe(entry.current())) for entry in _entries]
+    return sum([copy._uninstall() for copy in copies], in_the_way)
 
 
 def _warn(in_the_way):

@@ -6,14 +6,17 @@ import types
 
 from safethread_patch import UnsupportedInterpreter
 
-_wrap_object = None
+
+def _wrap_object(owner, name, factory):  # what wrapt's does, for a factory that returns a plain function
+    setattr(owner, name, factory(None))
 
 
 def prepare():
-    """Import wrapt, which put() needs. Raises ImportError.
+    """Import wrapt, with which put() puts in place from then on. Raises ImportError.
 
-    Not at the top of the module, because the newest wrapt imports asyncio and ssl. Not in put(), because that is also
-    called in a forked child, where Python 2's import lock may be held by a thread that exists in the parent only.
+    Not at the top of the module, because the newest wrapt imports asyncio and ssl: automatic loading does without. Not in
+    put(), because that is also called in a forked child, where Python 2's import lock may be held by a thread that exists
+    in the parent only.
     """
     global _wrap_object
     try:
@@ -24,6 +27,25 @@ def prepare():
             % (error, sys.executable)
         )
     _wrap_object = wrap_object
+
+
+def resolve_lazy_imports(names, done=()):
+    """Import now what 3.15 may leave for the first use (PEP 810), which is in start(), or in a forked child.
+
+    ``names``: the globals of a module of the package. What it imports of the package is resolved as well, and the modules of
+    the standard library whose functions those call.
+    """
+    lazy = getattr(types, "LazyImportType", None)
+    if lazy is None:
+        return
+    done = done or set()
+    done.add(id(names))
+    for name, value in list(names.items()):
+        if type(value) is lazy:
+            names[name] = value = value.resolve()
+        if type(value) is types.ModuleType and id(vars(value)) not in done:
+            if value.__name__.startswith("safethread_patch._") or value.__name__ in ("threading", "weakref", "functools"):
+                resolve_lazy_imports(vars(value), done)
 
 
 class Entry(object):

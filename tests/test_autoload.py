@@ -10,6 +10,8 @@ from environments import PATCHED, PRINT_MODULES, PRINT_NEW_MODULES, assert_one_m
 
 PYPY = hasattr(sys, "pypy_version_info")
 
+needs_lazy_imports = pytest.mark.skipif(sys.version_info < (3, 15), reason="no lazy imports (PEP 810)")
+
 # The switch
 
 
@@ -35,6 +37,73 @@ def test_debug_says_what_happened_in_one_line(environment, value, message):
     assert_one_message(environment.python("-c", PATCHED, env=env), message)
 
 
+# What it says on stderr
+
+
+@pytest.mark.parametrize("command", ["run", "run no-such-program", "bench --rounds 0", "no-such-command", "enable"])
+def test_full_stderr_does_not_change_the_exit_status(environment, command):
+    command = command.split()
+    if command == ["enable"]:
+        environment.uninstall("wrapt")  # it is refused
+    status = environment.command(*command).status
+    assert status not in (0, 120)
+    assert with_full_stderr(environment, ["-m", "safethread_patch"] + command).status == status
+
+
+@pytest.mark.parametrize("broken", ["no module", "_install.py", "_bootstrap/_safethread_patch_autoload.py"])
+def test_line_on_a_full_stderr_does_not_change_the_exit_status(environment, broken):
+    program = ["-m", "safethread_patch", "run", environment.write("program.py", "import threading; print('fine')")]
+    if broken.startswith("_bootstrap"):
+        program = [program[-1]]
+        env = {"PYTHONPATH": os.path.join(environment.site, "safethread_patch", "_bootstrap")}
+    else:
+        env = {"SAFETHREAD_PATCH_DEBUG": "1"}
+    if broken != "no module":
+        environment.write(os.path.join(environment.site, "safethread_patch", broken), "1/0")
+    assert environment.python(*program, env=env).err.count("safethread_patch: ") == 1
+    ended = with_full_stderr(environment, program, env)
+    assert (ended.status, ended.out) == (0, "fine\n"), ended
+
+
+def with_full_stderr(environment, command, env=()):
+    """Run the interpreter with a stderr that cannot be written to. PYTHONUNBUFFERED would hide what is left in its buffer."""
+    shell = 'exec "$0" "$@" 2>/dev/full'
+    env = dict(environment.env, PYTHONUNBUFFERED=None, SAFETHREAD_PATCH=None, **dict(env))
+    return run(["sh", "-c", shell, environment.executable] + command, env=env, cwd=environment.cwd)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no os.fork")
+def test_line_comes_once_and_not_again_from_forked_children(environment):
+    program = """
+import os, sys, threading
+if not os.fork():
+    sys.exit()
+os.wait()
+os._exit(0)
+"""
+    ended = environment.run_code(program, env={"SAFETHREAD_PATCH_DEBUG": "1", "PYTHONUNBUFFERED": None})
+    assert_one_message(ended, "is patched, by run")
+
+
+def test_line_goes_to_the_program_s_own_stderr(environment):
+    program = """
+import sys
+
+class Stream(object):
+    def write(self, text):
+        self.text = text.partition(" (")[0]
+
+    def flush(self):
+        print(self.text)
+
+sys.stderr = Stream()
+import threading
+sys.stderr = sys.__stderr__
+"""
+    ended = environment.run_code(program, env={"SAFETHREAD_PATCH_DEBUG": "1"})
+    assert_printed(ended, "safethread_patch: threading.Thread is patched, by run")
+
+
 # When it is patched
 
 
@@ -54,6 +123,24 @@ def test_nothing_is_imported_before_threading_is(environment):
     assert_printed(ended, ["_safethread_patch_autoload"])
 
 
+def modules_of(environment, program, env):
+    program += "\nimport sys; print(' '.join(sys.modules))"
+    return set(environment.run_code(program, env=env).out.split())
+
+
+@pytest.mark.parametrize("starts", [False, True])
+def test_loading_imports_the_package_and_nothing_else(environment, starts):
+    # neither wrapt nor what the newest wrapt imports: asyncio, ssl
+    program = "import threading, logging, subprocess" + ("" if PY2 else ", concurrent.futures")
+    if starts:
+        program += "; thread = threading.Thread(target=int); thread.start(); thread.join()"
+    stock = modules_of(environment, program, {"SAFETHREAD_PATCH": "0"})
+    new = modules_of(environment, program, {}) - stock
+    assert "safethread_patch._start" in new
+    needed = set(["contextlib", "functools", "_functools"])  # by Python 2, whose logging does without
+    assert not [name for name in new - needed if name.partition(".")[0] != "safethread_patch"], new
+
+
 NAMES = ["threading", "logging", "subprocess", "multiprocessing", "zipfile", "tempfile", "wrapt"]
 NAMES += ["safethread_patch._install", "safethread_patch._facts"]
 if PY2:
@@ -62,9 +149,9 @@ else:
     NAMES += ["queue", "concurrent.futures", "concurrent.futures.thread", "asyncio", "importlib.util", "urllib.request"]
 
 
+@pytest.mark.parametrize("lazy", ["normal", pytest.param("all", marks=needs_lazy_imports)])
 @pytest.mark.parametrize("name", NAMES)
-def test_patched_after_whichever_import_of_threading_is_the_first(environment, name):
-    # wrapt imports many of these itself, and cannot be imported in the middle of them
+def test_patched_after_whichever_import_of_threading_is_the_first(environment, name, lazy):
     program = """
 import sys
 name = sys.argv[1]
@@ -79,7 +166,7 @@ if threading is not None:
     loader = type(getattr(threading, "__loader__", None))
     assert "safethread_patch" not in loader.__module__, loader
 """
-    assert_printed(environment.run_code(program, name))
+    assert_printed(environment.run_code(program, name, env={"PYTHON_LAZY_IMPORTS": lazy}))
 
 
 def test_module_of_the_program_is_not_waited_for(environment):
@@ -108,6 +195,164 @@ for name in list(sys.modules):
         del sys.modules[name]
 """
     assert_printed(environment.run_code(program + PATCHED), True)
+
+
+@pytest.mark.parametrize("way", ["run", "auto"])
+@pytest.mark.parametrize("removed", [["threading"], ["threading", "_thread"]])
+def test_threading_alone_that_is_imported_anew(environment, removed, way):
+    # as by ddtrace-run, where gevent is installed; and by eventlet, which puts the first one back
+    program = """
+import os, sys, threading
+import safethread_patch
+
+first = threading
+for name in sys.argv[1:]:
+    sys.modules.pop(name, None)
+import threading
+assert threading is not first
+
+def patched():
+    names = [module.Thread.start.__code__.co_filename for module in (first, threading)]
+    return [os.path.basename(name) == "_start.py" for name in names]
+
+both, none = [True, True], [False, False]
+assert patched() == both
+go = threading.Event()
+thread = threading.Thread(target=go.wait)
+thread.daemon = True
+other = first.Thread(target=go.wait)
+other.daemon = True
+pid = os.fork()
+if not pid:
+    thread.start()
+    other.start()
+    os._exit(0 if thread.is_alive() and other.is_alive() else 1)  # 3.6 to 3.13.3 alone: dead, or "already started"
+assert os.waitpid(pid, 0)[1] == 0
+for now in (threading, first):
+    sys.modules["threading"] = now
+    import safethread_patch
+    assert safethread_patch.is_installed() and not safethread_patch.install() and patched() == both
+    assert safethread_patch.uninstall() and patched() == none and not safethread_patch.is_installed()
+    with safethread_patch.installed():
+        assert patched() == both
+    assert patched() == none
+    assert safethread_patch.install() and patched() == both
+print("done")
+"""
+    if way == "auto":
+        ended = environment.python("-c", "import safethread_patch.auto\n" + program, *removed)
+    else:
+        ended = environment.run_code(program, *removed)
+    assert_printed(ended, "done")
+
+
+def test_threading_that_is_imported_anew_after_uninstall(environment):
+    program = """
+import sys, threading
+import safethread_patch
+safethread_patch.uninstall()
+del sys.modules["threading"]
+"""
+    install = "safethread_patch.install()"
+    assert_printed(environment.run_code(program + PATCHED + install + PATCHED), False, True)
+
+
+@pytest.mark.skipif(PY2, reason="the thread of Python 2 has another name")
+def test_copy_of_threading_with_greenlets_is_left_alone(environment):
+    # as eventlet makes, and puts the first one back
+    program = """
+import sys, threading, types
+import _thread
+first = threading
+green = types.ModuleType("eventlet.green.thread")
+vars(green).update((name, value) for name, value in vars(_thread).items() if not name.startswith("__"))
+sys.modules["_thread"] = green
+del sys.modules["threading"]
+import threading as copy
+sys.modules["_thread"], sys.modules["threading"] = _thread, first
+assert copy.Thread.start.__code__.co_filename == copy.__file__
+import safethread_patch
+print(safethread_patch.uninstall())
+print(threading.Thread.start.__code__.co_filename == threading.__file__)
+"""
+    assert_printed(environment.run_code(program), True, True)
+
+
+@pytest.mark.skipif(not (3, 7) <= sys.version_info < (3, 13) or PYPY, reason="no such fork")  # 3.13 dies of it
+def test_child_of_c_code_is_right_before_any_start(environment):
+    # it calls PyOS_AfterFork_Child() alone: nothing that is done before a fork has been done
+    program = """
+import ctypes, os, sys, threading
+
+class OverridesStart(threading.Thread):
+    def start(self):
+        threading.Thread.start(self)
+
+threads = [cls(target=threading.Event().wait) for cls in (threading.Thread, OverridesStart)]
+before = set(sys.modules)
+pid = ctypes.PyDLL(None).fork()
+if not pid:
+    ctypes.pythonapi.PyOS_AfterFork_Child()
+    status = 0 if getattr(threading.current_thread(), "native_id", None) in (os.getpid(), None) else 1
+    for thread in threads:
+        thread.daemon = True
+        thread.start()
+        status += 0 if thread.is_alive() else 2
+    os._exit(status if set(sys.modules) == before else 8)
+print(os.waitpid(pid, 0)[1])
+"""
+    assert_printed(environment.run_code(program), 0)
+
+
+def test_uninstall_before_any_start(environment):
+    program = """
+import os, threading, safethread_patch
+print(safethread_patch.is_installed(), safethread_patch.status()["installed"], safethread_patch.status()["others"])
+print(safethread_patch.uninstall(), safethread_patch.is_installed())
+print(os.path.basename(threading.Thread.start.__code__.co_filename))
+"""
+    ended = environment.run_code("from __future__ import print_function\n" + program)
+    assert_printed(ended, "True True {}", "True False", "threading.py")
+
+
+@pytest.mark.skipif(PY2, reason="no such finder, and one import lock")
+@pytest.mark.parametrize("name", ["logging", "concurrent.futures", "asyncio", "wrapt"])
+def test_first_start_within_an_import(environment, name):
+    # and in another thread, while the import waits for that: nothing is imported then that could wait for the import
+    program = """
+import _thread, sys
+
+def start():
+    import threading
+    assert threading.Thread.start.__code__.co_filename.endswith("_start.py")
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+
+def start_and_release(lock):
+    start()
+    lock.release()
+
+class Finder(object):
+    is_done = False
+
+    def find_spec(self, wanted, path=None, target=None):
+        if sys.argv[1] in sys.modules and wanted != "threading" and not self.is_done:
+            self.is_done = True
+            start()
+            lock = _thread.allocate_lock()
+            lock.acquire()
+            _thread.start_new_thread(start_and_release, (lock,))
+            lock.acquire()
+            spec = sys.modules[sys.argv[1]].__spec__
+            print("within", spec._initializing)
+
+for lazy in [name for name in sys.modules if name in ("re", "string", "weakref")]:
+    del sys.modules[lazy]  # what logging imports before threading is imported within it, whatever site has imported
+sys.meta_path.insert(0, Finder())
+__import__(sys.argv[1])
+"""
+    assert_printed(environment.run_code(program, name), "within True")
 
 
 @pytest.mark.skipif(PY2, reason="no lazy loader")
@@ -148,7 +393,86 @@ def test_enabled_and_run_patch_once(environment):
     assert_printed(environment.run_code(program), True, True, False)
 
 
+# Lazy imports
+
+
+@needs_lazy_imports
+@pytest.mark.parametrize("way", ["run", "auto", "enable", "install()"])
+def test_lazy_imports_are_resolved_by_then(environment, way):
+    # and not within start(), or in a forked child
+    program = """
+import os, sys
+
+class Finder(object):
+    seen = []
+
+    def find_spec(self, name, path=None, target=None):
+        self.seen.append(name)
+
+import threading
+threading.Thread  # imported by now, and patched
+sys.meta_path.insert(0, Finder())
+before = list(sys.modules)
+thread = threading.Thread(target=int)
+lazy = [
+    (module, name)
+    for module in sorted(sys.modules)
+    if module == "threading" or module.startswith("safethread_patch.") and "auto" not in module
+    for name, value in list(vars(sys.modules[module]).items())
+    if type(value).__name__ == "lazy_import"
+]
+print(lazy)
+os.register_at_fork(after_in_child=lambda: os.write(1, ("%s\\n" % [n for n in sys.modules if n not in before]).encode()))
+thread.start()
+thread.join()
+sys.stdout.flush()
+if not os.fork():
+    os._exit(0)
+os.wait()
+print(Finder.seen)
+print(threading.Thread.start.__code__.co_filename.endswith("safethread_patch/_start.py"))
+"""
+    env = {"PYTHON_LAZY_IMPORTS": "all"}
+    if way == "run":
+        ended = environment.run_code(program, env=env)
+    else:
+        if way == "enable":
+            environment.command("enable")
+        elif way == "auto":
+            program = "from safethread_patch import auto; auto\n" + program
+        else:
+            program = "import safethread_patch; safethread_patch.install()\n" + program
+        ended = environment.python("-c", program, env=env)
+    assert_printed(ended, [], [], [], True)
+
+
 # The finder
+
+
+@pytest.mark.skipif(PY2, reason="no find_spec")
+def test_finder_that_raises_is_asked_by_the_import_system(environment):
+    program = """
+import sys
+
+class Strange(Exception):
+    def __str__(self):
+        raise ZeroDivisionError
+
+class Finder(object):
+    def find_spec(self, name, path=None, target=None):
+        if name == "threading":
+            raise Strange
+
+sys.meta_path.insert(1, Finder())  # the patch's own is the first
+try:
+    import threading
+except Strange:
+    print("as on stock")
+del sys.meta_path[1]
+"""
+    ended = environment.run_code(program + PATCHED)
+    assert ended.out == "as on stock\nTrue\n", ended
+    assert_one_message(ended, "not loaded: Strange")
 
 
 @pytest.mark.skipif(PY2, reason="no find_spec")
@@ -251,7 +575,7 @@ def deep(depth):
         thread = threading.Thread(target=int)
         thread.start()
         thread.join()
-        assert "wrapt" not in sys.modules
+        assert "safethread_patch" not in sys.modules
         ''') is None
     _interpreters.destroy(interpreter)
 

@@ -30,7 +30,8 @@ def test_json():
     assert [row["threads"] for row in report["fork"]] == [10, 1000, 10000]
     assert 0 <= report["wait"]["share"] <= 1 and (report["wait"]["us"] is None or report["wait"]["us"] > 0)
     assert (report["memory"] is None) == (PY2 or platform.python_implementation() != "CPython")
-    names = ["stock", "off", "enabled", "stock_threading", "wrapt_threading", "enabled_threading"]
+    names = ["stock", "off", "enabled", "off_threading", "wrapt_threading", "enabled_threading"]
+    names += ["off_starting", "enabled_starting"]
     assert set(report["start_up"]) == set(["enabled_here"] + [name + "_ms" for name in names])
 
 
@@ -73,8 +74,10 @@ def test_start_is_what_its_name_says(start_up_folder):
     for name, program, switch, _ in bench._STARTS:
         # safethread_patch itself would import threading
         program += "; import sys; loaded = sys.modules.get('safethread_patch._state')"
-        program += "; assert (loaded is not None and loaded.state.is_active) is %r" % (name == "enabled_threading")
-        program += "; assert ('threading' in sys.modules) is %r" % ("threading" in name)
+        program += "; assert (loaded is not None and loaded.state.is_active) is %r" % name.startswith("enabled_")
+        program += "; assert ('threading' in sys.modules) is %r" % ("_" in name)
+        program += "; assert ('wrapt' in sys.modules) is %r" % ("wrapt" in name)
+        program += "; assert ('asyncio' in sys.modules) <= %r" % ("wrapt" in name)
         program += "; assert ('_safethread_patch_autoload' in sys.modules) is %r" % (switch is not None)
         bench._start(program, switch, start_up_folder)
 

@@ -184,6 +184,34 @@ def test_greenlets(library, order):
     assert (ended.status, ended.out) == (0, "done None\n"), ended
 
 
+@pytest.mark.parametrize("patch", ["gevent.monkey; gevent.monkey.patch_all()", "eventlet; eventlet.monkey_patch()"])
+def test_greenlets_under_run(tmpdir, patch):
+    # eventlet imports threading twice more, and puts the first one back; it reports each RLock that it has not reached
+    skip_without(patch.partition(";")[0])
+    program = tmpdir.join("program.py")
+    program.write("import %s\n" % patch + """
+import os, threading
+import safethread_patch
+owner = next(cls for cls in threading.Thread.__mro__ if "start" in vars(cls))
+
+def file():
+    return os.path.basename(owner.start.__code__.co_filename)
+
+thread = threading.Thread(target=int)
+thread.start()
+thread.join()
+assert safethread_patch.is_installed() and file() == "_start.py", file()
+assert safethread_patch.uninstall() and file() == "threading.py", file()
+thread = threading.Thread(target=int)
+thread.start()
+thread.join()
+print("done")
+""")
+    command = [sys.executable, "-m", "safethread_patch", "run", str(program)]
+    ended = run(command, env={"PYTHONWARNINGS": "ignore"})
+    assert (ended.status, ended.out, ended.err) == (0, "done\n", ""), ended
+
+
 # Tools that patch the same methods
 
 
@@ -271,6 +299,47 @@ def test_opentelemetry(order, undone):
         assert all(vars(threading.Thread)[name] is method for name, method in zip(("start", "run"), stock))
         assert safethread_patch.status()["others"] == {}
     check_unpatched()
+
+
+# Launchers
+
+
+@needs("gevent")
+@pytest.mark.parametrize("monkey", ["gevent", "no"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_ddtrace_run(tmpdir, order, monkey):
+    # where gevent is installed, it removes threading and _thread from sys.modules, and the program imports them anew
+    launcher = os.path.join(os.path.dirname(sys.executable), "ddtrace-run")
+    if not os.path.exists(launcher) and "NEIGHBOURS" not in os.environ:
+        pytest.skip("no ddtrace")
+    # it is to trace nothing, and to connect to nobody
+    switches = ("DD_TRACE_ENABLED", "DD_INSTRUMENTATION_TELEMETRY_ENABLED", "DD_REMOTE_CONFIGURATION_ENABLED")
+    env = dict((name, "false") for name in switches)
+    alone = run([launcher, sys.executable, "-c", "import threading"], env=env)
+    if "This version of CPython is not supported yet" in alone.err:
+        pytest.skip("ddtrace does not know this interpreter")
+    program = tmpdir.join("program.py")
+    program.write("""
+import sys
+if sys.argv[1] == "gevent":
+    import gevent.monkey
+    gevent.monkey.patch_all()
+import threading
+thread = threading.Thread(target=int)
+thread.start()
+thread.join()
+owner = next(cls for cls in threading.Thread.__mro__ if "start" in vars(cls))
+print(owner.start.__code__.co_filename.endswith("safethread_patch/_start.py"))
+import safethread_patch
+print(safethread_patch.is_installed())
+""")
+    patched = [sys.executable, "-m", "safethread_patch", "run"]
+    if order == "safethread_patch first":
+        command = patched + [launcher, sys.executable]
+    else:
+        command = [launcher] + patched
+    ended = run(command + [str(program), monkey], env=env)
+    assert (ended.status, ended.out) == (0, "True\nTrue\n"), ended
 
 
 # Servers that fork

@@ -2,6 +2,7 @@
 PYTHONPATH. A sitecustomize that this one hides is loaded after it.
 """
 import os
+import shutil
 import sys
 
 import pytest
@@ -128,20 +129,26 @@ def test_run_keeps_pythonpath(environment):
 
 def test_run_finds_a_package_that_is_not_installed_for_the_program(environment):
     # as in a checkout: the interpreter that runs the program has wrapt, but not the package
-    program = environment.write("elsewhere.py", PATCHED)
+    anew = "\ndel sys.modules['threading']"
+    program = environment.write("elsewhere.py", PATCHED + anew + PATCHED)
     environment.uninstall("safethread_patch")
     root = os.path.dirname(os.path.dirname(os.path.abspath(safethread_patch.__file__)))
     env = dict(environment.env, SAFETHREAD_PATCH=None)
     if PY2:
         env["PYTHONPATH"] = os.environ.get("PYTHONPATH")
     command = [sys.executable, "-m", "safethread_patch", "run", environment.executable, program]
-    assert_printed(run(command, env=env, cwd=root), True)
+    assert_printed(run(command, env=env, cwd=root), True, True)
 
 
-def test_run_without_wrapt_is_silent(environment):
-    environment.uninstall("wrapt")
-    assert_printed(environment.run_code(PATCHED), False)
-    assert_one_message(environment.run_code(PATCHED, env={"SAFETHREAD_PATCH_DEBUG": "1"}), "has no wrapt")
+@pytest.mark.parametrize("args", [["program.py"], ["-m", "program"], ["sh", "-c", "exit 3"]])
+def test_package_in_a_folder_that_pythonpath_cannot_hold(environment, args):
+    environment.write("program.py", "")
+    folder = os.path.join(environment.cwd, "a:b")
+    shutil.copytree(os.path.join(environment.site, "safethread_patch"), os.path.join(folder, "safethread_patch"))
+    program = "import sys; sys.path.insert(0, 'a:b'); from safethread_patch._cli import main; sys.exit(main(sys.argv[1:]))"
+    ended = environment.python("-c", program, "run", *args)
+    assert ended.status == 1 and ended.out == "", ended
+    assert_one_message(ended, "a:b", "PYTHONPATH cannot hold", "Install safethread_patch elsewhere")
 
 
 def test_start_up_leaves_sys_path_as_it_is(environment):
@@ -218,7 +225,7 @@ def test_broken_sitecustomize_is_reported_as_python_would(environment, text):
 
 def test_hidden_sitecustomize_is_loaded_where_the_patch_cannot_be(environment):
     env = with_sitecustomize(environment, "import sys; sys.stderr.write('hidden\\n')")
-    environment.write(os.path.join(environment.site, "wrapt", "__init__.py"), "1/0")
+    environment.write(os.path.join(environment.site, "safethread_patch", "_install.py"), "1/0")
     ended = environment.run_code("import threading; print('fine')", env=env)
     assert ended.out == "fine\n", ended
     from_run, first, second = ended.err.splitlines()  # the first is from run's own process

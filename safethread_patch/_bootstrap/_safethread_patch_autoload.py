@@ -1,16 +1,16 @@
 """Loads safethread_patch at start-up, in every process: patches threading.Thread when threading is imported.
 
 ``safethread-patch enable`` copies this file into the environment, ``safethread-patch disable`` removes it.
-It needs the standard library only, and is silent when safethread_patch or wrapt has been uninstalled.
+It needs the standard library only, and is silent when safethread_patch has been uninstalled.
 """
 import os
 import sys
 
+# Not asked of sys.modules later: ddtrace removes it there. Not an import statement: 3.15 may leave that for later (PEP 810).
+_thread = __import__("_thread") if sys.version_info >= (3,) else None
+
 #: The way in: "run", "enable" or "auto". None until load() is called.
 way = None
-
-#: Whether the patch is to be installed when a module has been imported that is being imported now.
-_is_waiting = False
 
 
 def load(by="enable"):
@@ -39,91 +39,89 @@ def is_off():
 
 
 def _patch():
-    global _is_waiting
+    # At the end of the import of threading, mostly in the middle of another one. The package imports nothing that imports
+    # threading, and not wrapt.
     try:
         if "threading" not in sys.modules:  # not imported yet, or its import has failed
             return
-        if not getattr(sys.modules.get("_thread"), "_is_main_interpreter", lambda: True)():
-            _debug("not loaded: in a subinterpreter")  # where wrapt's extension may crash 3.12
+        # 3.12: the frames of all interpreters are in sys._current_frames(), which the patch asks for
+        if not getattr(_thread, "_is_main_interpreter", lambda: True)():
+            _debug("not loaded: in a subinterpreter")
             return
-        _is_waiting = _has_to_wait()
-        if _is_waiting:
+        outermost = _half_imported()
+        if outermost is not None:
+            _patch_when_finished(outermost)
             return
-        if _can_import("safethread_patch") and _can_import("wrapt"):
-            sys.modules["safethread_patch"].install()
+        first = sys.modules.get("safethread_patch._install")
+        if first is not None and first.threading is not sys.modules["threading"]:
+            _patch_anew(first)
+            return
+        module = _import_install()
+        if module is not None:
+            module.install(uses_wrapt=False)
             _debug("threading.Thread is patched, by " + way)
     except Exception:
         _say_error()
 
 
-def _can_import(name):
+def _half_imported():
+    """Return the spec of the first module of the package that is being imported, and has imported threading, or None."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("safethread_patch._"):
+            spec = getattr(module, "__spec__", None)
+            if getattr(spec, "_initializing", False):
+                return spec
+    return None
+
+
+def _patch_anew(first):
+    """Patch a threading that was imported anew, with a copy of the package, of which ``first`` is told.
+
+    The package itself stays that of the first threading, which may come back to sys.modules, as eventlet does it.
+    """
+    if _thread is not None and getattr(sys.modules.get("_thread"), "__name__", None) != "_thread":
+        return  # eventlet's other copy, whose threads are greenlets
+    package = _forget_package()
+    try:
+        copy = _import_install()
+        if first.is_installed():
+            copy.install(uses_wrapt=False)
+        first.copies.append(copy)
+    finally:
+        _forget_package()
+        sys.modules.update(package)
+
+
+def _forget_package():
+    names = [name for name in list(sys.modules) if name.partition(".")[0] == "safethread_patch"]
+    return dict((name, sys.modules.pop(name)) for name in names)
+
+
+def _import_install():
+    """Return safethread_patch._install, or None if this interpreter has no safethread_patch."""
     # If this is the module in the package, the package is beside it, and another interpreter may have it nowhere else.
-    # Not so wrapt: a wrapt beside the package may be for another version of Python.
-    package, folder = os.path.split(os.path.dirname(os.path.abspath(__file__)))
-    root = os.path.dirname(package)
-    within = folder == "_bootstrap" and name == os.path.basename(package)
-    if within:
+    file = globals().get("__file__")  # a frozen module has none
+    folder = os.path.dirname(os.path.abspath(file)) if file else ""
+    root = os.path.dirname(os.path.dirname(folder))
+    is_beside = folder == os.path.join(root, "safethread_patch", "_bootstrap")
+    if is_beside:
         sys.path.append(root)
     try:
-        __import__(name)
-        if getattr(sys.modules[name], "__file__", None) is not None:
-            return True
-        del sys.modules[name]  # a folder of that name without a module
-    except ImportError as error:
+        __import__("safethread_patch")
+        if hasattr(sys.modules["safethread_patch"], "install"):
+            __import__("safethread_patch._install")
+            return sys.modules["safethread_patch._install"]
+        del sys.modules["safethread_patch"]  # a folder of that name without a module
+    except ImportError:
+        error = sys.exc_info()[1]
         missing = getattr(error, "name", None) or str(error).split()[-1]
-        if missing != name or not str(error).startswith("No module named"):
+        if missing != "safethread_patch" or not str(error).startswith("No module named"):
             raise
     finally:
-        if within:
+        if is_beside:
             del sys.path[len(sys.path) - 1 - sys.path[::-1].index(root)]
-    _debug("not loaded: %s has no %s" % (sys.executable, name), always=way == "auto")
-    return False
-
-
-# The newest wrapt imports asyncio, and with it logging, subprocess and others. It cannot be imported while one of those
-# is being imported and has reached the line that imports threading.
-
-
-def _has_to_wait():
-    """Tell whether a module that wrapt may need is being imported. If so, the patch is installed when that is over."""
-    is_needed = False
-    frames = [sys._getframe()]
-    # Other threads import as well. Their frames are asked for only if there are any: those of subinterpreters are among
-    # them, and nobody may touch those of one with a GIL of its own (3.12+).
-    if getattr(sys.modules.get("_thread"), "_count", int)():
-        frames = list(sys._current_frames().values())
-    for frame in frames:
-        outermost = None
-        while frame is not None:
-            if frame.f_code.co_name == "<module>" and _may_be_needed(frame.f_globals):
-                outermost = frame.f_globals.get("__spec__")
-                is_needed = True
-            frame = frame.f_back
-        # the end of a LazyLoader's import is not noticed: the next import of anything tries again
-        if getattr(outermost, "_initializing", False):
-            _patch_when_finished(outermost)
-    return is_needed
-
-
-def _may_be_needed(names):
-    name = names.get("__name__") or ""
-    try:
-        if type(sys).__getattribute__(sys.modules[name], "__dict__") is not names or name == "__main__":
-            return False
-    except Exception:  # not the globals of a module in sys.modules
-        return False
-    name = name.partition(".")[0]
-    if name in ("wrapt", "safethread_patch"):
-        return names["__name__"] != "safethread_patch.auto"
-    # site ends after the last start-up file; and threading is in the middle of its import only on Python 2, which has
-    # an old wrapt
-    if name in ("site", "sitecustomize", "usercustomize", "threading") or sys.version_info < (3, 4):
-        return False
-    standard = getattr(sys, "stdlib_module_names", None)  # 3.10+
-    if standard is not None:
-        return name in standard
-    file = names.get("__file__") or ""
-    return file.startswith(os.path.dirname(os.__file__) + os.sep) and "-packages" + os.sep not in file
+    _debug("not loaded: %s has no safethread_patch" % sys.executable)
+    return None
 
 
 def _patch_when_finished(spec):
@@ -160,10 +158,8 @@ class _Finder(object):
 
     def find_spec(self, name, path=None, target=None):
         if name != "threading":
-            if _is_waiting:
-                _patch()
             return None
-        thread = sys.modules["_thread"].get_ident()
+        thread = _thread.get_ident()
         if thread in self._asked_by:  # by another finder that asks all others, as this one does
             return None
         self._asked_by.append(thread)
@@ -174,9 +170,11 @@ class _Finder(object):
                     if spec is not None:
                         _patch_when_finished(spec)
                         return spec
-            return None
+        except Exception:  # another finder's: the import system asks it next, and reports what it raises
+            _say_error()
         finally:
             self._asked_by.remove(thread)
+        return None
 
     # Python 2 and 3.3
 
@@ -185,7 +183,7 @@ class _Finder(object):
             return None
         # the others import threading, and would be needed in the middle of that import
         is_private = name.startswith("safethread_patch._") and not name.endswith("__main__")
-        return self if is_private or name in ("threading", "wrapt") else None
+        return self if is_private or name == "threading" else None
 
     def load_module(self, name):
         self._loads = True
@@ -198,18 +196,38 @@ class _Finder(object):
             self._loads = False
 
 
-def _debug(text, always=False):
-    if always or os.environ.get("SAFETHREAD_PATCH_DEBUG") == "1":
+def _debug(text):
+    if os.environ.get("SAFETHREAD_PATCH_DEBUG") == "1":
         _say(text)
 
 
 def _say_error():
     error = sys.exc_info()[1]
-    _say("not loaded: %s: %s" % (type(error).__name__, error))
+    try:
+        text = str(error)
+    except Exception:
+        text = "?"
+    _say("not loaded: %s: %s" % (type(error).__name__, text))
 
 
 def _say(text):
+    say("safethread_patch: %s (process %d)\n" % (" ".join(text.split()), os.getpid()))
+
+
+def say(line):
+    """Write a line to stderr, at once and past its buffer, and drop it if it cannot be written. Never raises.
+
+    What stays in the buffer is written once more by each forked child (3.8), or makes the exit status 120.
+    """
     try:
-        sys.stderr.write("safethread_patch: %s (process %d)\n" % (" ".join(text.split()), os.getpid()))
-    except Exception:  # closed, or none at all
+        try:
+            descriptor = sys.stderr.fileno()
+        except Exception:  # not a file: the program's own stream, or none at all
+            sys.stderr.write(line)
+            sys.stderr.flush()
+            return
+        if not isinstance(line, bytes):
+            line = line.encode(getattr(sys.stderr, "encoding", None) or "ascii", "backslashreplace")
+        os.write(descriptor, line)
+    except Exception:
         pass

@@ -7,8 +7,11 @@ try:
 
     _safethread_patch_autoload.load("run")
 except Exception:  # load() raises nothing, its import may; the hidden sitecustomize is to be loaded all the same
-    if sys.stderr is not None:
-        sys.stderr.write("safethread_patch: not loaded: %s\n" % (sys.exc_info()[1],))
+    try:  # as say() in the module that could not be imported
+        text = "safethread_patch: not loaded: %s\n" % (sys.exc_info()[1],)
+        os.write(sys.stderr.fileno(), text if isinstance(text, bytes) else text.encode("ascii", "backslashreplace"))
+    except Exception:
+        pass
 
 
 def _load_hidden():

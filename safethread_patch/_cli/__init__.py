@@ -5,7 +5,14 @@ import os
 import sys
 
 import safethread_patch
+from safethread_patch._bootstrap._safethread_patch_autoload import say
 from safethread_patch._cli import bench, check, enable, run, status
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        say("%s%s: error: %s\n" % (self.format_usage(), self.prog, message))
+        raise SystemExit(2)
 
 
 def main(argv=None):
@@ -18,7 +25,7 @@ def main(argv=None):
     for name in ("stdout", "stderr"):  # they may be closed, as in a daemon
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="safethread-patch",
         description="Patches threading.Thread: registered when start() returns, usable in forked children.",
     )
@@ -45,6 +52,6 @@ def main(argv=None):
     except EnvironmentError as error:
         # "check | head": the reader has closed the pipe; devnull, so that the interpreter's flush at exit does not fail
         if error.errno != errno.EPIPE:
-            sys.stderr.write("safethread-patch %s: %s\n" % (options.command, error))
+            say("safethread-patch %s: %s\n" % (options.command, error))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1

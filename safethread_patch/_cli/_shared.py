@@ -6,6 +6,7 @@ import os
 import sys
 
 import safethread_patch
+from safethread_patch._bootstrap._safethread_patch_autoload import say
 
 
 def package_folder():
@@ -53,8 +54,7 @@ class Progress(object):
 
     def _write(self, text):
         if self._on:
-            sys.stderr.write("\r\033[K" + text)
-            sys.stderr.flush()
+            say("\r\033[K" + text)
 
     def __enter__(self):
         return self

@@ -9,6 +9,7 @@ import tempfile
 
 import safethread_patch
 from safethread_patch import _facts
+from safethread_patch._bootstrap._safethread_patch_autoload import say
 from safethread_patch._cli import _process, enable
 from safethread_patch._cli._measure import DEADLINE, ordered
 from safethread_patch._cli._shared import Progress, add_options, median
@@ -67,7 +68,7 @@ def run(options):
             progress.step("start-up")
             report["start_up"] = _start_up(1 + rounds // 2)
     except (safethread_patch.UnsupportedInterpreter, ImportError, _Failed) as error:
-        sys.stderr.write("safethread-patch bench: %s\n" % error)
+        say("safethread-patch bench: %s\n" % error)
         return 1
     sys.stdout.write(json.dumps(report, indent=2) + "\n" if options.json else _text(report))
     return 0
@@ -105,16 +106,20 @@ def _spread(values):
 
 # Start-up
 
-_NOTHING, _THREADING = "pass", "import threading"
+_NOTHING = "pass"
+_THREADING = "import threading, logging" + ("" if _facts.PY2 else ", concurrent.futures")
+_STARTING = _THREADING + "; threading.Thread(target=int).start()"
 
 #: What is started: its name, the program, SAFETHREAD_PATCH (None: not enabled), and the name of what it is compared with.
 _STARTS = (
     ("stock", _NOTHING, None, None),
     ("off", _NOTHING, "0", "stock"),
     ("enabled", _NOTHING, "1", "stock"),
-    ("stock_threading", _THREADING, None, None),
-    ("wrapt_threading", _THREADING + ", wrapt", None, "stock_threading"),
-    ("enabled_threading", _THREADING, "1", "stock_threading"),
+    ("off_threading", _THREADING, "0", None),
+    ("wrapt_threading", _THREADING + ", wrapt", "0", "off_threading"),
+    ("enabled_threading", _THREADING, "1", "off_threading"),
+    ("off_starting", _STARTING, "0", None),
+    ("enabled_starting", _STARTING, "1", "off_starting"),
 )
 
 
@@ -186,11 +191,12 @@ def _text(report):
     for name, title, base in (
         ("off", "start-up, switched off", "stock"),
         ("enabled", "start-up, enabled", "stock"),
-        ("wrapt_threading", "start-up with threading, and wrapt", "stock_threading"),
-        ("enabled_threading", "start-up with threading, enabled", "stock_threading"),
+        ("wrapt_threading", "start-up, threading imported, and wrapt", "off_threading"),
+        ("enabled_threading", "start-up, threading imported, enabled", "off_threading"),
+        ("enabled_starting", "start-up, a thread started, enabled", "off_starting"),
     ):
         more = "%(median)+.1f ms (%(low)+.1f to %(high)+.1f)" % times[name + "_ms"]
-        rows.append((title, more, "%s %.1f ms" % (base.replace("_", " with "), times[base + "_ms"]["median"])))
+        rows.append((title, more, "%s %.1f ms" % (base.partition("_")[0], times[base + "_ms"]["median"])))
     lines = [
         "safethread_patch bench: %(implementation)s %(version)s on %(platform)s, %(executable)s" % interpreter,
         "Medians of paired rounds, %d of starts; in brackets the middle half of them." % start["patched"]["rounds"],

@@ -4,6 +4,7 @@ import sys
 
 import safethread_patch
 from safethread_patch import _facts
+from safethread_patch._bootstrap._safethread_patch_autoload import say
 from safethread_patch._cli._process import run_main
 from safethread_patch._cli._shared import Progress, add_options
 from safethread_patch._defects._run import BROKEN, CANNOT, CLEAN, DEADLINE, HIT
@@ -33,7 +34,7 @@ def run(options):
         with safethread_patch.installed():
             pass
     except (safethread_patch.UnsupportedInterpreter, ImportError) as error:
-        sys.stderr.write("safethread-patch check: %s\n" % error)
+        say("safethread-patch check: %s\n" % error)
         return 1
     report = {"interpreter": _facts.interpreter(), "ok": True, "defects": []}
     with Progress(2 * len(_facts.DEFECTS)) as progress:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from safethread_patch import _bootstrap, _facts
+from safethread_patch._bootstrap._safethread_patch_autoload import say
 from safethread_patch._cli._shared import package_folder
 
 #: The module beside the start-up file, which that calls. It is silent after a ``pip uninstall`` of the package.
@@ -126,7 +127,7 @@ def _fail(options, error):
         elif site.ENABLE_USER_SITE and not options.user:
             rest += ", or run it with --user"
         rest += "."
-    sys.stderr.write("safethread-patch %s: %s.%s\n" % (options.name, error, rest))
+    say("safethread-patch %s: %s.%s\n" % (options.name, error, rest))
     return 1
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from safethread_patch import _bootstrap
+from safethread_patch._bootstrap._safethread_patch_autoload import say
 
 _USAGE = "%(prog)s [-m MODULE | SCRIPT | COMMAND] [ARGS ...]"
 
@@ -43,7 +44,14 @@ def run(options):
         command = [sys.executable] + rest
     else:
         command = rest
-    env = dict(os.environ, PYTHONPATH=os.pathsep.join(python_path(os.environ.get("PYTHONPATH", ""))))
+    entries = python_path(os.environ.get("PYTHONPATH", ""))
+    if os.pathsep in entries[0]:
+        return _say(
+            "the package is in %s, and PYTHONPATH cannot hold a folder with %r in its name: nothing would be patched. "
+            "Install safethread_patch elsewhere, or call install() in the program" % (os.path.dirname(entries[0]), os.pathsep),
+            1,
+        )
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join(entries))
     return _replace_by(command, env)
 
 
@@ -103,5 +111,5 @@ def _replace_by(command, env):
 
 
 def _say(text, status):
-    sys.stderr.write("safethread-patch run: %s\n" % text)
+    say("safethread-patch run: %s\n" % text)
     return status
