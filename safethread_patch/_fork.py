@@ -16,7 +16,7 @@ import threading
 import weakref
 from os import getpid
 
-from safethread_patch import _threads
+from safethread_patch import _pools, _threads
 from safethread_patch._facts import CHILD_KEEPS_NATIVE_ID, CHILD_STOPS_UNSTARTED, FREE_THREADED, PY2
 from safethread_patch._state import call_original, state
 from safethread_patch._threads import HAS_MAIN_THREAD, low_level
@@ -26,6 +26,8 @@ if PY2:
 
 #: threading's own name for it: a child has touched that already.
 GET_IDENT = "_get_ident" if PY2 else "get_ident"
+
+POOLS, MODULES = _pools.MODULE, sys.modules
 
 #: ``noted.fork``, for each thread, while it forks: ``(pid, a reference to its Thread or None, references to the Threads that
 #: threading's part in the child may forget, the same of the fork in whose child this one takes place)``.
@@ -74,6 +76,8 @@ def after_in_child():
                     object.__setattr__(threading._main_thread, "_native_id", threading.get_native_id())
                 except AttributeError:  # of a subclass's property
                     pass
+            if POOLS in MODULES:
+                _pools.repair()
             state.limbo_lock, state.pid = threading._active_limbo_lock, getpid()  # last: it is what tells that all is done
             return
     elif not state.is_before_hook:
@@ -111,13 +115,17 @@ def _repair():
     _threads.raise_interrupts()
 
 
-def repair_before_hook():
-    """Repair this process, a forked child, for its first start(), which is earlier than the patch's at-fork hook."""
+def repair_before_hook(starting):
+    """Repair this process, a forked child, for its first start(), which is earlier than the patch's at-fork hook.
+
+    ``starting``: the Thread that is being started.
+    """
     fork = getattr(noted, "fork", None)
     is_before_hook = fork is not None and fork[0] == state.pid
     if is_before_hook or _may_have_forked():
-        repair_process()
+        repair_process(starting)
     else:
+        _threads.quietly(_pools.repair, starting)
         for thread in claimed_threads():
             _threads.quietly(_threads.repair, thread)
         enter_process()
@@ -151,8 +159,11 @@ def __del__(self, _active=threading._active):
 # The repair. Each step can be repeated, and what tells that it is over comes last.
 
 
-def repair_process():
-    """Repair this process, a forked child. If a signal handler interrupts it, calling it again does the rest."""
+def repair_process(starting=None):
+    """Repair this process, a forked child. If a signal handler interrupts it, calling it again does the rest.
+
+    ``starting``: the Thread that is being started, if this is not called by an at-fork hook.
+    """
     if CHILD_STOPS_UNSTARTED and not state.has_forked:  # before() was not called for this fork
         state.has_forked = True
     current, suspects = None, claimed_threads()
@@ -174,6 +185,7 @@ def repair_process():
         current = threading._active.get(low_level.get_ident())  # current_thread() could make a dummy
         if current is not None:
             _threads.quietly(_threads.renew_native_id, current)
+    _threads.quietly(_pools.repair, starting)
     enter_process()
 
 

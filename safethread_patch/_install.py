@@ -1,10 +1,21 @@
 """Puts the patch in place and takes it out: the order, and the lock. The promises are in __init__.py."""
 import os
+import sys
 import threading
 import warnings
 from contextlib import contextmanager
 
-from safethread_patch import SafeThreadWarning, UnsupportedInterpreter, _announce, _facts, _fork, _ledger, _start, _threads
+from safethread_patch import (
+    SafeThreadWarning,
+    UnsupportedInterpreter,
+    _announce,
+    _facts,
+    _fork,
+    _ledger,
+    _pools,
+    _start,
+    _threads,
+)
 from safethread_patch._state import state
 
 if _facts.FORK and not _facts.AT_FORK_HOOKS:
@@ -121,6 +132,7 @@ def _install():
             os.register_at_fork(
                 before=_fork.before, after_in_parent=_fork.after_in_parent, after_in_child=_fork.after_in_child
             )
+            _pools.comes_after_pools = _pools.MODULE in sys.modules
             os.register_at_fork(after_in_child=_fork.after_in_child)  # does what a signal kept the first one from
             _is_hook_registered = True
     except BaseException:
@@ -141,6 +153,7 @@ def _uninstall():
     """Take out every replacement that nobody patched over; return what is in the way of the others, in words."""
     state.is_active = False
     del _contexts[:]
+    _entries.extend(_pools.take_entries())
     # The latest first: where this patch is over another tool's, and that over this patch, each takes out what it put in.
     # Twice, because the other tool may have taken one out already, when it undid its own.
     for _ in range(2):

@@ -18,6 +18,7 @@ IDS = [
     "unstarted-after-fork",
     "inflight-after-fork",
     "spoiled-child",
+    "dead-pool-after-fork",
     "double-start",
     "stale-native-id",
 ]
@@ -63,7 +64,7 @@ def check_on_a_terminal():
 def test_progress_on_a_terminal():
     pytest.importorskip("pty")
     ended = start_in_child(check_on_a_terminal)
-    assert "[1/16] unregistered-start, stock" in ended.out, ended
+    assert "[1/18] unregistered-start, stock" in ended.out, ended
     assert "clean with the patch" in ended.out
 
 

@@ -42,6 +42,9 @@ else:
 #: 3.4
 HAS_MAIN_THREAD = hasattr(threading, "_main_thread")
 
+#: A Thread has them until its run() is over.
+TARGET, ARGS = [("_Thread__" if _facts.PY2 else "_") + name for name in ("target", "args")]
+
 PRIVATE_NAMES = _generation.PRIVATE_NAMES
 started_event = _generation.started_event
 is_dead = _generation.is_dead
