@@ -188,7 +188,6 @@ def test_work_of_the_parent_is_not_done_in_the_child():
     busy = Busy(lambda: done_in.append(os.getpid()))
 
     def look():
-        busy.go.set()
         wait([busy.pool.submit(int) for _ in range(9)])
         busy.pool.shutdown()
         return "done in the child" if done_in else None
@@ -439,12 +438,12 @@ def test_child_that_c_code_has_forked(is_used):
     go = threading.Event()
     if is_used:
         running = pool.submit(go.wait)
-    begun = []
+    begun, go_on = [], threading.Event()
     pid = ctypes.PyDLL(None).fork()
     if not pid:
-        futures = [pool.submit(lambda: begun.append(1) or go.wait(10)) for _ in range(4)]
+        futures = [pool.submit(lambda: begun.append(1) or go_on.wait()) for _ in range(4)]
         wait_for(lambda: len(begun) == 2, "two workers are at work")
-        go.set()
+        go_on.set()
         wait(futures)
         pool.shutdown()
         os._exit(7 if threading.active_count() == 1 and len(pool._threads) == 2 else 8)
