@@ -107,15 +107,16 @@ def repair(starting=None):
     module = sys.modules.get(MODULE)
     if module is None:
         return
-    names = object.__getattribute__(module, "__dict__")  # not vars(), which would load a lazy module
-    executor = names.get("ThreadPoolExecutor")
-    if executor is None:  # at the fork another thread was importing it
+    try:
+        names = object.__getattribute__(module, "__dict__")  # not vars(), which would load a lazy module
+        executor, has_workers = names["ThreadPoolExecutor"], bool(names["_threads_queues"].data)
+        _names, _process = names, {}
+        if _patched is None:
+            _ledger.put_new(executor, "_shutdown_lock", _SHUTDOWN_LOCK)
+            _patched = executor
+    except (AttributeError, KeyError, TypeError):  # at the fork another thread was importing it, or it is a stand-in
         return
-    _names, _process = names, {}
-    if _patched is None:
-        _ledger.put_new(executor, "_shutdown_lock", _SHUTDOWN_LOCK)
-        _patched = executor
-    if names["_threads_queues"].data or comes_after_pools or starting is not None:
+    if has_workers or comes_after_pools or starting is not None:
         _threads.quietly(_repair_workers, starting)
         _threads.raise_interrupts()
 

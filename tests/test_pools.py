@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from conftest import PY2, call_in_child, in_child, run
+from conftest import PY2, call_in_child, in_child, run, start_in_child
 from helpers import error_of, in_grandchild, nothing_seen
 from test_disturbed_child import STEP, Fault
 from test_storms import Worker, check_counts, storm
@@ -682,6 +682,17 @@ def test_parent_is_as_before_and_uninstall_puts_back_in_a_child():
     nothing_seen(in_grandchild(look))
     safethread_patch.uninstall()
     nothing_seen(in_forked_child(lambda: "patched" if snapshot() != before else None))
+
+
+def fork_with_a_stand_in():
+    sys.modules[_pools.MODULE] = object()
+    safethread_patch.install()
+    nothing_seen(in_forked_child(lambda: None if threading.Thread(target=int).start() is None else "no start"))
+
+
+def test_stand_in_for_the_module():
+    ended = start_in_child(fork_with_a_stand_in)
+    assert (ended.status, ended.out, ended.err) == (0, "done None\n", ""), ended
 
 
 @in_child
