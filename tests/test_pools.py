@@ -281,9 +281,12 @@ def keep_resource(path):
     safethread_patch.install()
     busy = Busy()
     last = busy.pool.submit(Resource(path))
+    unused = ThreadPoolExecutor(1)
+    unused._work_queue.put(Resource(path))  # as in the middle of the first submit(), when no worker holds the queue
 
     def look():
         does_nothing(busy.pool)
+        does_nothing(unused)
         busy.pool.shutdown()
         gc.collect()
 
@@ -362,8 +365,15 @@ def test_fork_in_the_work_of_a_worker():
 @in_child
 def test_child_of_a_worker_returns_to_its_queue():
     # there it waits for more work, and counts as idle
+    import logging
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            done.append(record)
+
     safethread_patch.install()
     pool, pids, done = ThreadPoolExecutor(2), [], []
+    logging.getLogger("concurrent.futures").addHandler(Handler())
     read, write = os.pipe()
 
     def use_pool():
@@ -375,15 +385,17 @@ def test_child_of_a_worker_returns_to_its_queue():
         os._exit(0)
 
     def fork():
+        is_filled.wait()
         pids.append(os.fork())
         if not pids[0]:
             threading.Thread(target=use_pool).start()
         else:
             go.wait()
 
-    go = threading.Event()
+    go, is_filled = threading.Event(), threading.Event()
     first = pool.submit(fork)
     queued = [pool.submit(go.wait)] + [pool.submit(done.append, 1) for _ in range(5)]
+    is_filled.set()
     assert os.read(read, 1) == b"y"
     os.waitpid(pids[0], 0)
     go.set()
@@ -444,7 +456,8 @@ def test_child_that_c_code_has_forked(is_used):
         futures = [pool.submit(lambda: begun.append(1) or go_on.wait()) for _ in range(4)]
         wait_for(lambda: len(begun) == 2, "two workers are at work")
         go_on.set()
-        wait(futures)
+        for future in futures:
+            future.result()
         pool.shutdown()
         os._exit(7 if threading.active_count() == 1 and len(pool._threads) == 2 else 8)
     assert os.waitpid(pid, 0)[1] == 7 << 8
