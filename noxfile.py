@@ -211,7 +211,7 @@ def environment_27(session):
     session.run(
         python, "-m", "pip", "install", "-q", "--disable-pip-version-check",
         "--target", target, wheel(session), "pytest==4.6.11", "pytest-forked==1.3.0", "pytest-xdist==1.34.0",
-        "pytest-timeout==1.4.2", "pytest-randomly==1.2.3", "pytest-cov==2.12.1",
+        "pytest-timeout==1.4.2", "pytest-randomly==1.2.3", "pytest-cov==2.12.1", "futures==3.4.0",
     )  # fmt: skip
     return python, {"PYTHONPATH": target, "PYTHONDONTWRITEBYTECODE": "1"}
 

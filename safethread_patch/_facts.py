@@ -54,6 +54,9 @@ CHILD_FAILS_AT_DUMMIES = (2, 7) <= VERSION < (2, 7, 4)
 #: join() and is_alive() take the lock that the interpreter releases at the end of the thread. 3.4 to 3.12, until gh-114271.
 JOIN_TAKES_LOCK = hasattr(threading.Thread, "_wait_for_tstate_lock")
 
+#: gh-88110: concurrent.futures has an at-fork hook that empties its list of workers in the child.
+CHILD_FORGETS_WORKERS = VERSION >= (3, 12, 8)
+
 #: Issue 44422: the lock of the registry is reentrant.
 LIMBO_LOCK_IS_REENTRANT = VERSION >= (3, 10)
 
@@ -68,6 +71,22 @@ def _child_keeps_native_id():
 
 
 CHILD_KEEPS_NATIVE_ID = _child_keeps_native_id()
+
+
+def _has_pools():
+    if not PY2:
+        return True
+    import imp  # looks for the backport, and does not import it
+
+    try:
+        imp.find_module("futures", [imp.find_module("concurrent")[1]])
+    except ImportError:
+        return False
+    return True
+
+
+#: There is a ThreadPoolExecutor.
+POOLS = _has_pools()
 
 Defect = namedtuple("Defect", "id title here healed_upstream")
 
@@ -109,6 +128,12 @@ DEFECTS = (
         "spoiled-child",
         "a signal, an odd Thread or a replaced lock ends threading's part in the child half-way",
         FORK,
+        None,
+    ),
+    Defect(
+        "dead-pool-after-fork",
+        "an executor that was used before the fork waits in the child for workers that stayed in the parent",
+        FORK and POOLS,
         None,
     ),
     Defect(

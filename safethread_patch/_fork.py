@@ -17,7 +17,7 @@ import time
 import weakref
 from os import getpid
 
-from safethread_patch import _threads
+from safethread_patch import _pools, _threads
 from safethread_patch._facts import CHILD_KEEPS_NATIVE_ID, CHILD_STOPS_UNSTARTED, FREE_THREADED, PY2
 from safethread_patch._state import call_original, state
 from safethread_patch._threads import HAS_MAIN_THREAD, low_level
@@ -27,6 +27,8 @@ if PY2:
 
 #: threading's own name for it: a child has touched that already.
 GET_IDENT = "_get_ident" if PY2 else "get_ident"
+
+POOLS, MODULES = _pools.MODULE, sys.modules
 
 #: ``noted.fork``, for each thread, while it forks: ``(pid, a reference to its Thread or None, references to the Threads that
 #: threading's part in the child may forget, the same of the fork in whose child this one takes place)``.
@@ -83,6 +85,8 @@ def after_in_child():
                     object.__setattr__(current, "_native_id", threading.get_native_id())
                 except AttributeError:  # of a subclass's property
                     pass
+            if POOLS in MODULES:
+                _pools.repair()
             state.limbo_lock, state.pid = lock, getpid()  # last: it is what tells that all is done
             return
     elif not state.is_before_hook and threading._active_limbo_lock is state.limbo_lock:
@@ -123,12 +127,15 @@ def _repair():
     _threads.raise_interrupts()
 
 
-def repair_before_hook():
-    """Repair this process, a forked child, for its first start(), which is earlier than the patch's at-fork hook."""
+def repair_before_hook(starting):
+    """Repair this process, a forked child, for its first start(), which is earlier than the patch's at-fork hook.
+
+    ``starting``: the Thread that is being started.
+    """
     if not _is_noted():
-        repair_after_c_fork()
+        repair_after_c_fork(starting)
         return
-    repair_process()
+    repair_process(starting=starting)
     state.is_before_hook = True
     _threads.raise_interrupts()
 
@@ -154,8 +161,11 @@ def repair_child():
 _repairing = {}
 
 
-def repair_after_c_fork():
-    """Repair this process, a child of C code; return False if another thread of it has done so meanwhile."""
+def repair_after_c_fork(starting=None):
+    """Repair this process, a child of C code; return False if another thread of it has done so meanwhile.
+
+    ``starting``: see repair_process().
+    """
     pid, ident = getpid(), low_level.get_ident()
     for _ in range(10000):  # no lock: a signal handler that comes in between may start a thread
         if _repairing.setdefault(pid, ident) == ident:
@@ -164,7 +174,7 @@ def repair_after_c_fork():
     if state.pid == pid:
         return False
     try:
-        repair_process(is_hooked=False)
+        repair_process(is_hooked=False, starting=starting)
         state.is_before_hook = False
     finally:
         _repairing.pop(pid, None)
@@ -198,10 +208,11 @@ def __del__(self, _active=threading._active):
 # The repair. Each step can be repeated, and what tells that it is over comes last.
 
 
-def repair_process(is_hooked=True):
+def repair_process(is_hooked=True, starting=None):
     """Repair this process, a forked child. If a signal handler interrupts it, calling it again does the rest.
 
-    ``is_hooked``: the interpreter has done its part of a fork, and calls the at-fork hooks.
+    ``is_hooked``: the interpreter has done its part of a fork, and calls the at-fork hooks. ``starting``: the Thread that is
+    being started, if this is not called by an at-fork hook.
     """
     if CHILD_STOPS_UNSTARTED and not state.has_forked:  # before() was not called for this fork
         state.has_forked = True
@@ -232,6 +243,7 @@ def repair_process(is_hooked=True):
             _threads.quietly(functools.partial(_threads.renew_native_id, native_id), current)
     if not is_hooked:
         _threads.forget_handles()
+    _threads.quietly(functools.partial(_pools.repair, is_hooked and starting is None), starting)
     enter_process()
 
 

@@ -7,7 +7,7 @@ from os import getpid
 
 from safethread_patch import _threads
 from safethread_patch._facts import CHILD_FAILS_AT_DUMMIES, CHILD_FORGETS_ENDED, CHILD_STOPS_UNSTARTED, PY2
-from safethread_patch._fork import GET_IDENT, after_in_child, before
+from safethread_patch._fork import GET_IDENT, MODULES, POOLS, after_in_child, before
 from safethread_patch._state import call_original, state
 from safethread_patch._threads import HAS_MAIN_THREAD
 
@@ -33,6 +33,7 @@ def after_fork(is_plain=False):
             lock = threading._active_limbo_lock
             active = threading._active
             is_right = is_plain and len(active) == 1 and lock is not state.limbo_lock and not getattr(lock, "locked", int)()
+            is_right = is_right and POOLS not in MODULES
             if is_right and (not HAS_MAIN_THREAD or active.get(threading.get_ident()) is threading._main_thread):
                 if CHILD_STOPS_UNSTARTED:
                     state.has_forked = True

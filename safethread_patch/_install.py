@@ -1,5 +1,6 @@
 """Puts the patch in place and takes it out: the order, and the lock. The promises are in __init__.py."""
 import os
+import sys
 import threading
 import warnings
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from safethread_patch import (
     _fork,
     _ledger,
     _new_thread,
+    _pools,
     _start,
     _threads,
     _uwsgi,
@@ -154,6 +156,7 @@ def _install():
             os.register_at_fork(
                 before=_fork.before, after_in_parent=_fork.after_in_parent, after_in_child=_fork.after_in_child
             )
+            _pools.comes_after_pools = _pools.MODULE in sys.modules
             os.register_at_fork(after_in_child=_fork.after_in_child)  # does what a signal kept the first one from
             _is_hook_registered = True
         for copy in copies:
@@ -184,6 +187,7 @@ def _uninstall():
     """Take out every replacement that nobody patched over; return what is in the way of the others, in words."""
     state.is_active = False
     del _contexts[:]
+    _entries.extend(_pools.take_entries())
     # The latest first: where this patch is over another tool's, and that over this patch, each takes out what it put in.
     # Twice, because the other tool may have taken one out already, when it undid its own.
     for _ in range(2):

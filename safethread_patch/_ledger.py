@@ -94,6 +94,11 @@ def put(entries, owner, name, template):
     _wrap_object(owner, name, lambda wrapped: replacement)
 
 
+#: ``put_new(owner, name, value)`` gives ``owner`` an attribute that it lacks. Not a function in Python, and no entry: it is
+#: called in each child, where both cost pages.
+put_new = setattr
+
+
 def _call_bound(original, thread, *args):
     if not hasattr(type(original), "__get__"):
         return original(*args)

@@ -25,7 +25,7 @@ def start(self):
         return call_original(self)
     if state.pid != getpid():
         # A forked child: an at-fork hook older than the patch's starts a thread, or C code has forked, and ran no hook.
-        _fork.repair_before_hook()
+        _fork.repair_before_hook(self)
     error = None
     key = id(self)
     claim = (self, low_level.get_ident(), {})

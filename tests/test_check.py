@@ -18,6 +18,7 @@ IDS = [
     "unstarted-after-fork",
     "inflight-after-fork",
     "spoiled-child",
+    "dead-pool-after-fork",
     "double-start",
     "hung-start",
     "refused-start",

@@ -420,7 +420,7 @@ class Fault(object):
         if self.part == "threading":
             return file == threading.__file__.replace(".pyc", ".py") or file.endswith("_weakrefset.py")
         folder, name = os.path.split(os.path.relpath(file, os.path.dirname(safethread_patch.__file__)))
-        return folder == "_threads" or folder == "" and name.startswith(("_fork", "_py2"))
+        return folder == "_threads" or folder == "" and name.startswith(("_fork", "_py2", "_pools"))
 
     def trace(self, frame, event, argument):
         if os.getpid() == self.parent:

@@ -212,6 +212,35 @@ print("done")
     assert (ended.status, ended.out, ended.err) == (0, "done\n", ""), ended
 
 
+def pool_of_greenlets(library):
+    from concurrent.futures import ThreadPoolExecutor
+
+    install_in_order("safethread_patch first", GREENLET_LIBRARIES[library]().patch)
+    pool, go = ThreadPoolExecutor(1), threading.Event()
+    running, queued = pool.submit(go.wait), pool.submit(int)
+
+    pid = os.fork()
+    if not pid:
+        assert pool.submit(abs, -3).result() == 3
+        error_of(RuntimeError, queued.result)
+        go.set()  # the worker lives on, and finds the parent's work in its queue
+        time.sleep(0.1)
+        os._exit(7)
+    ends = []  # not in_forked_child(): gevent's select() misses the end of a child that has run its hub
+    wait_for(lambda: ends.append(os.waitpid(pid, os.WNOHANG)) or ends[-1][0], "the child ends")
+    assert ends[-1][1] == 7 << 8
+    go.set()
+    assert running.result() is True and queued.result() == 0
+    safethread_patch.uninstall()
+
+
+@pytest.mark.parametrize("library", sorted(GREENLET_LIBRARIES))
+def test_pool_of_greenlets(library):
+    skip_without(library)
+    ended = start_in_child(pool_of_greenlets, library, flags=NO_WARNINGS, env={"GEVENT_NOWAITPID": "1"})
+    assert (ended.status, ended.out) == (0, "done None\n") and "CRITICAL" not in ended.err, ended
+
+
 # Tools that patch the same methods
 
 
@@ -342,6 +371,34 @@ print(safethread_patch.is_installed())
     assert (ended.status, ended.out) == (0, "True\nTrue\n"), ended
 
 
+@needs("opentelemetry.instrumentation.threading")
+@needs("sentry_sdk")
+@in_child(flags=NO_WARNINGS)
+def test_pool_whose_submit_both_patch():
+    from concurrent.futures import ThreadPoolExecutor
+
+    import sentry_sdk
+    from opentelemetry import context
+    from opentelemetry.instrumentation.threading import ThreadingInstrumentor
+    from sentry_sdk.integrations.threading import ThreadingIntegration
+
+    safethread_patch.install()
+    stock = vars(ThreadPoolExecutor)["submit"]
+    ThreadingInstrumentor().instrument()
+    sentry_sdk.init("http://key@127.0.0.1:9/1", default_integrations=False, integrations=[ThreadingIntegration()])
+    assert vars(ThreadPoolExecutor)["submit"] is not stock
+    pool = ThreadPoolExecutor(1)
+    pool.submit(int).result()
+
+    def look():
+        context.attach(context.set_value("key", "a value"))
+        assert pool.submit(context.get_value, "key").result() == "a value"
+
+    nothing_seen(in_forked_child(look))
+    pool.shutdown()
+    safethread_patch.uninstall()
+
+
 # Servers that fork
 
 # a module that gunicorn imports
@@ -362,6 +419,38 @@ def app(environ, start_response):
         body = "%d %s" % (os.getpid(), thread.is_alive())
     except RuntimeError as error:
         body = "%d %s" % (os.getpid(), error)
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Connection", "close")])
+    return [body.encode("ascii")]
+"""
+
+
+# the same with a pool that was used at import, and asyncio's default executor
+POOLS = """
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+pool = ThreadPoolExecutor(2)
+list(pool.map(abs, range(9)))
+loop = asyncio.new_event_loop()
+for _ in range(2):
+    loop.run_until_complete(loop.run_in_executor(None, int))
+
+
+def ask(path):
+    if path == "/pool":
+        return pool.submit(abs, -3).result(timeout=5)
+    if path == "/asyncio":
+        return loop.run_until_complete(asyncio.wait_for(loop.run_in_executor(None, abs, -4), 5))
+    return 0
+
+
+def app(environ, start_response):
+    try:
+        answer = ask(environ["PATH_INFO"])
+    except Exception as error:  # a TimeoutError
+        answer = type(error).__name__
+    body = "%d %s" % (os.getpid(), answer)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Connection", "close")])
     return [body.encode("ascii")]
 """
@@ -392,10 +481,10 @@ def get(port, path):
 class Server(object):
     """gunicorn --preload with three workers, on the loopback address."""
 
-    def __init__(self, tmpdir, launcher, *options):
+    def __init__(self, tmpdir, launcher, *options, **app):
         import subprocess
 
-        tmpdir.join("app.py").write(APP)
+        tmpdir.join("app.py").write(app.get("app", APP))
         self.port = free_port()
         self._log = open(str(tmpdir.join("log")), "w+")
         command = [sys.executable, "-m"] + launcher + ["gunicorn", "--preload", "--workers=3"]
@@ -448,6 +537,17 @@ def test_gunicorn(tmpdir, worker):
         with Server(tmpdir, [], *worker) as server:  # stock: the thread runs, and is_alive() says False
             answers(server, "/start")
             assert "False" in answers(server, "/").values()
+
+
+@needs("gunicorn")
+@pytest.mark.parametrize("worker", [[], ["--worker-class=gthread", "--threads=2"]], ids=["sync", "gthread"])
+def test_pool_under_gunicorn(tmpdir, worker):
+    with Server(tmpdir, ["safethread_patch", "run", "-m"], *worker, app=POOLS) as server:
+        assert set(answers(server, "/pool").values()) == set(["3"]), server.log()
+        if not worker:  # one loop for two threads is not asyncio's way
+            assert set(answers(server, "/asyncio").values()) == set(["4"]), server.log()
+    with Server(tmpdir, [], *worker, app=POOLS) as server:  # stock: the pool does nothing
+        assert get(server.port, "/pool").endswith("TimeoutError"), server.log()
 
 
 # a program: the worker imports it by the name of its file

@@ -48,6 +48,9 @@ HAS_MAIN_THREAD = hasattr(threading, "_main_thread")
 #: 3.13: the interpreter keeps a handle of each thread that a Thread has started.
 HAS_HANDLE = hasattr(threading, "_start_joinable_thread")
 
+#: A Thread has them until its run() is over.
+TARGET, ARGS = [("_Thread__" if _facts.PY2 else "_") + name for name in ("target", "args")]
+
 PRIVATE_NAMES = _generation.PRIVATE_NAMES
 started_event = _generation.started_event
 is_dead = _generation.is_dead
