@@ -1,4 +1,5 @@
-"""Soak: python soak.py SECONDS. Starters, forks, executors, double starts and grandchildren, all at once.
+"""Soak: python soak.py SECONDS. Starters, forks, executors, double starts, threads that die at birth, and
+grandchildren, all at once.
 
 A third of the forks are disturbed: by an odd Thread, or by an exception at some call of threading's part in the child, or
 of the patch's.
@@ -24,7 +25,7 @@ except ImportError:  # Python 2
 
 import safethread_patch
 from safethread_patch import _threads
-from safethread_patch._defects._hold import LOST_IN_FORK, daemon, in_forked_child, lie_about, warm_up, witnessed
+from safethread_patch._defects._hold import LOST_IN_FORK, DiesAtBirth, daemon, in_forked_child, lie_about, warm_up, witnessed
 
 
 class Start(object):
@@ -41,6 +42,16 @@ class Start(object):
             self.outcomes.append("refused")
         else:
             self.outcomes.append("ok")
+
+
+class Dying(DiesAtBirth):
+    """A thread that dies at birth in this process, and lives in a child."""
+
+    parent = os.getpid()
+
+    def _die(self):
+        if os.getpid() == self.parent:
+            DiesAtBirth._die(self)
 
 
 class Odd(threading.Thread):
@@ -154,6 +165,19 @@ class Soak(object):
             self.lies.append("a double start: %r, run() was called %d times" % (outcomes, len(alive)))
         self.count("double starts")
 
+    def start_dying(self, latest):
+        thread, alive = witnessed(Dying)
+        latest[:] = [(thread, alive)]
+        for _ in range(2):
+            try:
+                thread.start()
+            except RuntimeError:
+                self.count("dying starts")
+            else:
+                self.lies.append("the start of a thread that died succeeded")
+        if alive or thread.is_alive():
+            self.lies.append("a thread that died at birth ran %r and is alive: %s" % (alive, thread.is_alive()))
+
     def execute(self, latest):
         with ThreadPoolExecutor(4) as executor:
             for future in [executor.submit(int) for _ in range(8)]:
@@ -190,7 +214,7 @@ class Soak(object):
             self.lies.append("%s: %s" % (what, lie))
 
     def run(self, seconds):
-        tasks = [self.start] * 2 + [self.start_twice] + [self.execute] * (ThreadPoolExecutor is not None)
+        tasks = [self.start] * 2 + [self.start_twice, self.start_dying] + [self.execute] * (ThreadPoolExecutor is not None)
         self.latest = [[] for _ in tasks]
         threads = [daemon(partial(self.work, task, latest)) for task, latest in zip(tasks, self.latest)]
         for thread in threads + [self.odd]:
@@ -207,7 +231,7 @@ class Soak(object):
             if thread.is_alive():
                 self.lies.append("a thread of the parent hangs")
         totals = self.totals()
-        kinds = ["starts", "double starts", "forks", "disturbed forks", "grandchildren"]
+        kinds = ["starts", "double starts", "dying starts", "forks", "disturbed forks", "grandchildren"]
         for what in kinds + ["executors"] * (ThreadPoolExecutor is not None):
             if not totals.get(what):
                 self.lies.append("no %s at all" % what)
