@@ -41,7 +41,7 @@ _process = {}
 
 
 class Workers(set):
-    """The set of workers of a renewed pool. ``process``: where it was renewed. ``of_parent``: what it had before."""
+    """The workers of a pool that ``process`` has made or renewed. ``of_parent``: what a renewed pool had before."""
 
     process = of_parent = None
 
@@ -80,14 +80,18 @@ class ShutdownLock(object):
             raise AttributeError("%r object has no attribute '_shutdown_lock'" % type(pool).__name__)
 
     def __set__(self, pool, lock):
-        pool.__dict__["_shutdown_lock"] = lock
+        attributes = pool.__dict__
+        attributes["_shutdown_lock"] = lock
+        if type(attributes.get("_threads")) is set and not attributes["_threads"]:  # it is being made in this process
+            attributes["_threads"] = Workers()
+            attributes["_threads"].process = _process
 
 
 _SHUTDOWN_LOCK = ShutdownLock()
 
 
 def _is_of_parent(attributes):
-    """Tell whether the pool with these attributes was not renewed in this process. A new one was not, either."""
+    """Tell whether the pool with these attributes was neither made nor renewed in this process."""
     workers = attributes.get("_threads")
     return type(workers) is set or type(workers) is Workers and workers.process is not _process
 
@@ -141,7 +145,7 @@ def _repair_workers(is_hook, starting):
         # one in C can be asked without taking a lock, on builds with the GIL
         if _facts.FREE_THREADED or hasattr(queue, "__dict__") or not queue.empty():
             _end_futures(queue, submitted)
-            if hasattr(queue, "__dict__"):  # the end of its pool and of the process put something into it
+            if _is_in_python(queue):  # the end of its pool and of the process put something into it
                 _renew_in_place(queue, submitted)
     if started_pool is not None:
         _renew(started_pool.__dict__, True, submitted)
@@ -187,10 +191,11 @@ def _renew(attributes, is_used=False, submitted=()):
     """
     queue, workers = attributes["_work_queue"], Workers()
     _end_futures(queue, submitted)
-    if hasattr(queue, "__dict__"):
+    if _is_in_python(queue):
         _renew_in_place(queue, submitted)
     elif not is_used:
-        attributes["_work_queue"] = type(queue)()
+        new = _new_queue(queue)
+        attributes["_work_queue"] = queue if new is None else new
     if "_idle_semaphore" in attributes:  # 3.8
         attributes["_idle_semaphore"] = _names["threading"].Semaphore(0)
     attributes["_shutdown_lock"] = _names["threading"].Lock()
@@ -198,12 +203,28 @@ def _renew(attributes, is_used=False, submitted=()):
     attributes["_threads"] = workers  # last: it tells that all is done
 
 
+def _is_in_python(queue):
+    attributes = getattr(queue, "__dict__", ())
+    return "queue" in attributes or "_queue" in attributes
+
+
+def _new_queue(queue):
+    """Return a new queue like this one, or None: a class of its own may need arguments."""
+    try:
+        return queue.__class__()
+    except Exception:
+        return None
+
+
 def _renew_in_place(queue, submitted):
     """Give ``queue``, one in Python, new locks, and take out of it all but what is in ``submitted``."""
     kept = [item for item in _items_of(queue) if any(item is other for other in submitted)]
-    new = vars(queue.__class__())
-    new.pop("maxsize", None)
-    vars(queue).update(new, of_parent=dict(vars(queue)))
+    new = _new_queue(queue)
+    if new is None:
+        return
+    attributes = dict(vars(new), of_parent=dict(vars(queue)))
+    attributes.pop("maxsize", None)
+    vars(queue).update(attributes)
     for item in kept:
         queue.put(item)
 
