@@ -125,8 +125,8 @@ def wait_on(thread, event, lock):
     finally:
         if condition is not None:
             condition.release()
-    if condition is None and _threads.is_in_limbo(thread):
-        _threads.make_unstarted(thread)  # it may have set its event, and the condition may be locked for good
+    if condition is None and (not event.is_set() or _threads.is_in_limbo(thread)):
+        _threads.make_unstarted(thread)  # it may have died within set(), which leaves the condition locked
         raise RuntimeError(DIED)
 
 

@@ -16,14 +16,13 @@ from safethread_patch import _facts, _new_thread
 from safethread_patch._defects._hold import (
     DiesAtBirth,
     HeldBootstrap,
-    daemon,
     in_forked_child,
     lie_about,
     start_in_background,
     wait_for,
     witnessed,
 )
-from safethread_patch._threads import low_level, started_event
+from safethread_patch._threads import low_level, started_event, waiters
 
 needs_fork = pytest.mark.skipif(not _facts.FORK, reason="no os.fork")
 
@@ -177,6 +176,7 @@ def test_slow_thread_is_waited_for():
     wait_for(lambda: outcome, "start() has returned")
     thread.join()
     assert outcome == ["ok"] and alive == [True]
+    assert not waiters(started_event(thread))[1]
     clean()
 
 
@@ -188,6 +188,18 @@ def raise_alarm(signum, frame):
     raise Alarm
 
 
+def interrupt_start_of(thread, number):
+    """Send the signal ``number`` while ``thread``, a HeldBootstrap, is held, until it is let go."""
+
+    def interrupt():
+        thread.reached.wait()
+        while not thread.go.is_set():  # a signal that comes right before the wait is heard at the next one
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+
+    low_level.start_new_thread(interrupt, ())
+
+
 @pytest.mark.skipif(_facts.PY2, reason="no signal interrupts a wait for a lock there")
 @pytest.mark.parametrize("error", ["KeyboardInterrupt", "Alarm"])
 @in_child
@@ -197,14 +209,7 @@ def test_signal_handler_raises_while_start_waits(error):
     signal.signal(signal.SIGALRM, raise_alarm)
     thread, alive = witnessed(HeldBootstrap)
 
-    def interrupt():
-        thread.reached.wait()
-        while not thread.go.is_set():  # a signal that comes right before the wait is heard at the next one
-            os.kill(os.getpid(), signal.SIGALRM if error == "Alarm" else signal.SIGINT)
-            time.sleep(0.01)
-
-    helper = daemon(interrupt)
-    low_level.start_new_thread(helper.run, ())
+    interrupt_start_of(thread, signal.SIGALRM if error == "Alarm" else signal.SIGINT)
     caught = None
     try:
         thread.start()
@@ -219,6 +224,38 @@ def test_signal_handler_raises_while_start_waits(error):
     thread.join()
     assert alive == [True]
     clean()
+
+
+@needs_fork
+@pytest.mark.skipif(_facts.PY2, reason="no signal interrupts a wait for a lock there")
+@in_child
+def test_signal_handler_forks_while_start_waits():
+    # the thread does not exist in the child, where start() goes on
+    safethread_patch.install()
+    parent, children = os.getpid(), []
+    thread, alive = witnessed(HeldBootstrap)
+
+    def fork(signum, frame):
+        if not children:
+            children.append(os.fork())
+            if children[0]:
+                thread.go.set()
+
+    signal.signal(signal.SIGALRM, fork)
+    interrupt_start_of(thread, signal.SIGALRM)
+    try:
+        thread.start()
+    except RuntimeError:
+        if os.getpid() == parent:
+            raise
+        os._exit(7 if lie_about(thread, alive) is None else 1)
+    if os.getpid() != parent:
+        os._exit(2)
+    ended = []
+    wait_for(lambda: ended.append(os.waitpid(children[0], os.WNOHANG)) or ended[-1][0], "the child has ended")
+    assert ended[-1][1] == 7 << 8
+    thread.join()
+    assert alive == [True]
 
 
 @needs_fork
@@ -282,6 +319,52 @@ def test_error_before_the_thread_is_made_leaves_nobody_in_limbo(kind):
     thread.start()
     thread.join()
     assert alive == [True]
+
+
+@pytest.mark.skipif(_facts.PY2, reason="no signal interrupts a wait for a lock there")
+@in_child
+def test_interrupted_start_of_a_thread_that_another_tool_makes():
+    # nothing is known of that thread, so it stays in limbo until it registers
+    name = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+    stock = getattr(threading, name)
+    safethread_patch.install()
+    setattr(threading, name, lambda *args, **kwargs: stock(*args, **kwargs))
+    signal.signal(signal.SIGALRM, raise_alarm)
+    thread, alive = witnessed(HeldBootstrap)
+    interrupt_start_of(thread, signal.SIGALRM)
+    error_of(Alarm, thread.start)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    assert thread in threading._limbo
+    thread.go.set()
+    wait_for(started_event(thread).is_set, "the thread has said that it runs")
+    thread.join()
+    assert alive == [True]
+
+
+@in_child
+def test_another_tools_way_to_make_threads_is_left_alone():
+    # that of gevent, for one, makes no threads
+    name = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+    stock = getattr(threading, name)
+
+    def start(*args, **kwargs):
+        return stock(*args, **kwargs)
+
+    setattr(threading, name, start)
+    safethread_patch.install()
+    assert getattr(threading, name) is start
+    threading.Thread(target=int).start()
+    assert safethread_patch.uninstall()
+
+
+@in_child
+def test_uninstall_puts_the_function_back():
+    name = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+    stock = getattr(threading, name)
+    safethread_patch.install()
+    assert getattr(threading, name) is not stock or not _facts.COUNTS_REFERENCES and _facts.PY2
+    assert safethread_patch.uninstall()
+    assert getattr(threading, name) is stock
 
 
 AT_EXIT = """
