@@ -132,7 +132,8 @@ def wait_on(thread, event, lock):
 
 def has_no_thread(thread):
     """Tell whether no thread came of a start of ``thread``, which then is as it was before."""
-    if not is_over(thread) or _threads.is_started(thread):  # in this order: the thread may have run in between
+    # is_started() comes last: the thread may have run in between. In a child that a signal handler has forked limbo is empty.
+    if not _threads.is_in_limbo(thread) or not is_over(thread) or _threads.is_started(thread):
         return False
     _threads.make_unstarted(thread)  # from 3.13 on the interpreter takes it for started
     return True
@@ -140,7 +141,7 @@ def has_no_thread(thread):
 
 def clean_up(thread):
     """Take ``thread``, whose start failed, out of limbo, unless there is a thread that may still register."""
-    if _threads.is_in_limbo(thread) and has_no_thread(thread):
+    if has_no_thread(thread):
         threading._limbo.pop(thread, None)
 
 
