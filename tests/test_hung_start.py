@@ -180,6 +180,80 @@ def test_slow_thread_is_waited_for():
     clean()
 
 
+@pytest.mark.skipif(_facts.PY2, reason="the lock is made before the thread there")
+@in_child
+def test_thread_that_is_quicker_than_its_starter_leaves_nothing_in_its_event():
+    safethread_patch.install()
+    thread = threading.Thread()
+    event, allocate_lock, starter = started_event(thread), threading._allocate_lock, low_level.get_ident()
+
+    def wait_and_allocate():
+        if low_level.get_ident() == starter:  # it makes the lock with which it waits
+            threading._allocate_lock = allocate_lock
+            wait_for(event.is_set, "the thread has said that it runs")
+        return allocate_lock()
+
+    threading._allocate_lock = wait_and_allocate
+    thread.start()
+    assert threading._allocate_lock is allocate_lock
+    thread.join()
+    assert not waiters(event)[1]
+    clean()
+
+
+@in_child
+def test_thread_that_runs_while_it_is_asked_whether_it_is_dead():
+    # the question is asked when an exception has come out of its start
+    safethread_patch.install()
+    thread, alive = witnessed(HeldBootstrap)
+    outcome, asker, is_over = start_in_background(thread), low_level.get_ident(), _new_thread.is_over
+    thread.reached.wait()
+
+    def is_over_once_it_has_run(other):
+        if low_level.get_ident() != asker:
+            return is_over(other)
+        thread.go.set()
+        wait_for(lambda: outcome, "start() has returned")
+        thread.join()
+        threading._limbo[thread] = thread  # as if the look into limbo had been before
+        return True
+
+    _new_thread.is_over = is_over_once_it_has_run
+    assert not _new_thread.has_no_thread(thread)
+    del threading._limbo[thread]
+    thread.join()
+    assert outcome == ["ok"] and alive == [True]
+
+
+class HeldCall(threading.Thread):
+    """A thread whose starter is held right before it makes the thread."""
+
+    def __init__(self, *args, **kwargs):
+        threading.Thread.__init__(self, *args, **kwargs)
+        self.reached, self.go = threading.Event(), threading.Event()
+
+    def __getattribute__(self, name):
+        if name in ("_bootstrap", "_Thread__bootstrap") and self in threading._limbo:
+            self.reached.set()
+            self.go.wait()
+        return super(HeldCall, self).__getattribute__(name)
+
+
+@in_child
+def test_refused_second_start_leaves_the_first_in_limbo():
+    safethread_patch.install()
+    thread, alive = witnessed(HeldCall)
+    outcome = start_in_background(thread)
+    thread.reached.wait()
+    error_of(RuntimeError, thread.start)
+    assert thread in threading._limbo
+    thread.go.set()
+    wait_for(lambda: outcome, "the first start() has returned")
+    thread.join()
+    assert outcome == ["ok"] and alive == [True]
+    clean()
+
+
 class Alarm(Exception):
     pass
 
