@@ -118,5 +118,7 @@ def test_nothing_is_kept_of_a_thread():
     ]
     # two runs on stock 3.11 or 3.12 differ by up to 12; an entry in a table of the patch would be more than that
     assert abs(patched["ended"] - stock["ended"]) < 36
-    # a running thread may have one frame more, that of run(), for which 3.11 and later make no object
-    assert patched["running"] - stock["running"] < (48 if sys.version_info >= (3, 11) else 512)
+    # a running thread may have one frame more, that of run(), for which 3.11 and later make no object; and up to 3.12 an empty
+    # dict, see _new_thread.is_over(), of 240 bytes before 3.8 and 64 from then on
+    limit = 48 if sys.version_info >= (3, 13) else 128 if sys.version_info >= (3, 11) else 768
+    assert patched["running"] - stock["running"] < limit
