@@ -1,5 +1,6 @@
 """The only place that changes an attribute of the standard library: puts a replacement in, and takes it out again."""
 import functools
+import gc
 import sys
 import threading
 import types
@@ -115,7 +116,15 @@ def take_out(entry):
             setattr(entry.owner, entry.name, entry.original)
         return True
     # other tools may have undone their patches in any order, and this one with them
-    return entry.current() is (None if entry.inherited else entry.original) or is_stock(entry.current())
+    if entry.current() is (None if entry.inherited else entry.original) or is_stock(entry.current()):
+        return True
+    # gevent and eventlet put functions of their own, which call no other, where _thread's were
+    return type(entry.original) is type(len) and not _wraps(entry.current(), entry.replacement)
+
+
+def _wraps(function, other):
+    named = [getattr(function, "__wrapped__", None)] + gc.get_referents(*getattr(function, "__closure__", None) or ())
+    return any(value is other for value in named)
 
 
 def is_stock(function):

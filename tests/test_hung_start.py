@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 from conftest import in_child, run
@@ -437,6 +438,28 @@ def test_uninstall_puts_the_function_back():
     stock = getattr(threading, name)
     safethread_patch.install()
     assert getattr(threading, name) is not stock or not _facts.COUNTS_REFERENCES and _facts.PY2
+    assert safethread_patch.uninstall()
+    assert getattr(threading, name) is stock
+
+
+@in_child
+def test_uninstall_leaves_what_another_tool_has_put_there():
+    name = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+    stock = getattr(threading, name)
+    safethread_patch.install()
+    if getattr(threading, name) is stock:  # PyPy 2
+        return
+    setattr(threading, name, len)
+    assert safethread_patch.uninstall()
+    assert getattr(threading, name) is len
+    setattr(threading, name, stock)
+    safethread_patch.install()
+    ours = getattr(threading, name)
+    setattr(threading, name, lambda *args, **kwargs: ours(*args, **kwargs))
+    warnings.simplefilter("ignore", safethread_patch.SafeThreadWarning)
+    assert not safethread_patch.uninstall()
+    threading.Thread(target=int).start()
+    setattr(threading, name, ours)
     assert safethread_patch.uninstall()
     assert getattr(threading, name) is stock
 
