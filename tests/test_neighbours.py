@@ -162,7 +162,8 @@ def check_greenlets(library, order):
     threads = [thread] + [threading.Thread(target=thread.join) for _ in range(3)]
     for one in threads:
         one.start()
-    thread.join(0.01)
+    if library != "eventlet" or not _threads.HAS_HANDLE:  # whose join() raises Timeout then, from 3.13 on, also without the patch
+        thread.join(0.01)
     assert all(one.is_alive() for one in threads)
     over.set()
     for one in threads:
