@@ -145,12 +145,10 @@ def _install():
             for name in ("_stop", "_wait_for_tstate_lock"):
                 _put(_owner(name), name, getattr(_join_before_313, name))
         _put(_owner("run"), "run", _announce.run)
-        if _threads.HAS_HANDLE:
-            _put_over_builtin(threading, "_start_joinable_thread", _new_thread._start_joinable_thread)
-        elif not _facts.PY2:
-            _put_over_builtin(threading, "_start_new_thread", _new_thread._start_new_thread)
+        if not _facts.PY2:
+            _put_over_builtin(threading, _new_thread.NAME, getattr(_new_thread, _new_thread.NAME))
         elif _facts.COUNTS_REFERENCES:
-            _put_over_builtin(threading, "_start_new_thread", _py2._start_new_thread)
+            _put_over_builtin(threading, _new_thread.NAME, _py2._start_new_thread)
         _put(_owner("start"), "start", _start.start)
         if _facts.FORK and _facts.AT_FORK_HOOKS and not _is_hook_registered:
             os.register_at_fork(

@@ -16,7 +16,7 @@ from weakref import ref
 
 from safethread_patch import _announce
 from safethread_patch._announce import announce
-from safethread_patch._new_thread import CODES, DIED, EVENT, Interrupted, has_no_thread, wait_on
+from safethread_patch._new_thread import CODES, DIED, EVENT, LOCK, Interrupted, note_unknown, wait_on
 from safethread_patch._state import call_original, state, wake
 from safethread_patch._threads import low_level
 
@@ -75,30 +75,29 @@ class _Life(dict):
     __slots__ = ("__weakref__",)
 
 
-def _start_new_thread(function, args):
+def _start_new_thread(function, args, *kwargs):
     try:
         claim = state.claims[id(function.__self__)]
-    except (AttributeError, KeyError):  # not from a start() that is watched
-        return call_original(function, args)
+    except (AttributeError, KeyError):
+        note_unknown()
+        return call_original(function, args, *kwargs)
     thread = claim[0]
+    event = thread._Thread__started
     try:
         lent = state.wakeup_locks.get(id(thread))
         lock = lent or low_level.allocate_lock()
         if lent is None:
             lock.acquire()
         lives = [_Life()]  # a local variable would keep it
-        claim[2]["life"] = ref(lives[0], partial(_wake_at_death, lock))
+        claim[2][:] = [ref(lives[0], partial(_wake_at_death, lock))]
         ident = call_original(function, args, lives.pop())
-        if lent is None:
-            event = thread._Thread__started
-            if type(event) is EVENT:
-                event._Event__cond._Condition__waiters.append(lock)
-                wait_on(thread, event, lock)
+        if lent is None and type(event) is EVENT and type(event._Event__cond._Condition__lock) is LOCK:
+            event._Event__cond._Condition__waiters.append(lock)
+            wait_on(claim, event, lock)
         return ident
     except Exception as error:
-        if has_no_thread(thread):
-            raise
-        raise Interrupted(error)
+        claim[2].append(error)
+        raise Interrupted
 
 
 CODES.append(_start_new_thread.__code__)
@@ -111,7 +110,7 @@ def _wake_at_death(lock, life):
 
 def _has_died(thread, names, state=state):
     claim = state.claims.get(id(thread))
-    return claim is not None and "life" in claim[2] and claim[2]["life"]() is None and not names["_Event__flag"]
+    return claim is not None and claim[2] and claim[2][0] is not None and claim[2][0]() is None and not names["_Event__flag"]
 
 
 def call_with_lent_wait(stock_start, thread, lend_wait=_lend_wait, state=state, has_died=_has_died):

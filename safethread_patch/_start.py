@@ -28,7 +28,7 @@ def start(self):
         _fork.repair_before_hook(self)
     error = None
     key = id(self)
-    claim = (self, low_level.get_ident(), {})
+    claim = (self, low_level.get_ident(), [])
     try:
         if state.claims.setdefault(key, claim) is not claim:
             _take_claim(key, claim)
@@ -45,10 +45,10 @@ def start(self):
             _fork.note_early_thread(self)
         return result
     except _new_thread.Interrupted as interrupted:
-        error = interrupted.error
+        error = state.claims.get(key, claim)[2].pop() if PY2 else interrupted.__context__
+        _clean_up(claim)
     except BaseException:
-        if state.claims.get(key) is claim:
-            _clean_up(self)
+        _clean_up(claim)
         raise
     finally:
         # No call between the look and the del: from 3.10 on a signal handler cannot run between two statements without a
@@ -68,9 +68,9 @@ def start(self):
         del error  # whose traceback has this frame
 
 
-def _clean_up(thread):
+def _clean_up(claim):
     try:
-        _new_thread.clean_up(thread)
+        _new_thread.clean_up(claim)
     except Exception:  # not a Thread, or not initialised
         pass
 

@@ -43,9 +43,9 @@ class State(object):
         #: True from install() to uninstall(). The replacements call the original, and do nothing else, while False.
         self.is_active = False
 
-        #: ``id(thread): (thread, ident of the starter, keyword arguments of the new thread)``. The key is the id, because a
-        #: subclass may be unhashable, and then fails as on stock. The last is a dict that tells up to 3.12 whether the
-        #: new thread is over, see _new_thread.is_over().
+        #: ``id(thread): (thread, ident of the starter, [what tells whether the new thread is over])``. The key is the id,
+        #: because a subclass may be unhashable, and then fails as on stock. The list is empty until the new thread is made,
+        #: see _new_thread.is_over().
         self.claims = {}
 
         #: ``id(thread): the lock whose release wakes the starter of the thread``.

@@ -23,6 +23,7 @@ from safethread_patch._defects._hold import (
     wait_for,
     witnessed,
 )
+from safethread_patch._state import state
 from safethread_patch._threads import low_level, started_event, waiters
 
 needs_fork = pytest.mark.skipif(not _facts.FORK, reason="no os.fork")
@@ -162,9 +163,9 @@ def test_slow_thread_is_waited_for():
     safethread_patch.install()
     looks, is_over = [], _new_thread.is_over
 
-    def look(thread):
-        looks.append(thread)
-        return is_over(thread)
+    def look(claim):
+        looks.append(claim)
+        return is_over(claim)
 
     _new_thread.is_over = look
     thread, alive = witnessed(HeldBootstrap)
@@ -209,6 +210,7 @@ def test_thread_that_runs_while_it_is_asked_whether_it_is_dead():
     thread, alive = witnessed(HeldBootstrap)
     outcome, asker, is_over = start_in_background(thread), low_level.get_ident(), _new_thread.is_over
     thread.reached.wait()
+    claim = state.claims[id(thread)]
 
     def is_over_once_it_has_run(other):
         if low_level.get_ident() != asker:
@@ -220,7 +222,7 @@ def test_thread_that_runs_while_it_is_asked_whether_it_is_dead():
         return True
 
     _new_thread.is_over = is_over_once_it_has_run
-    assert not _new_thread.has_no_thread(thread)
+    assert not _new_thread.has_no_thread(claim)
     del threading._limbo[thread]
     thread.join()
     assert outcome == ["ok"] and alive == [True]

@@ -15,7 +15,6 @@ One module for each generation of threading.Thread, with the same names; this on
 - ``make_alive(thread, end_mark)``: alive again, if the thread with that mark has not ended.
 - ``forget_shutdown()``: the exit of this process, a child, waits for no thread of the parent's.
 - ``forget_handles()``: the same, in a child that C code forked, where the interpreter still knows the parent's threads.
-- ``has_no_thread(thread)``: 3.13 and later: no new thread was made, or it is over.
 - ``CHILD_FORGETS_EQUALS``: threading's part in the child finds only one of several Threads that are equal.
 
 make_stopped() and make_unstarted() are for a forked child, where the thread itself does not exist. They give it new
@@ -64,9 +63,6 @@ make_alive = _generation.make_alive
 forget_shutdown = _generation.forget_shutdown
 forget_handles = _generation.forget_handles
 CHILD_FORGETS_EQUALS = _generation.CHILD_FORGETS_EQUALS
-
-if HAS_HANDLE:
-    has_no_thread = _generation.has_no_thread
 
 
 def missing_from_threading():
