@@ -114,11 +114,12 @@ def wait_on(claim, event, lock):
     """
     thread = claim[0]
     condition, waiters = _threads.waiters(event)
-    while not is_over(claim):
+    while not (event.is_set() and condition.acquire(False)):
+        if is_over(claim):
+            condition = None
+            break
         if event.is_set():
-            if condition.acquire(False):
-                break
-            time.sleep(BREAK)  # set() holds it, unless the new thread has died there
+            time.sleep(BREAK)  # set() holds the condition's lock, unless the new thread has died there
         elif state.claims.get(id(thread)) is not claim and not event.is_set():  # a child that a signal handler has forked
             raise RuntimeError(DIED)
         elif START_HANGS_AT_EXIT and sys.is_finalizing():
@@ -127,15 +128,13 @@ def wait_on(claim, event, lock):
             lock.acquire()  # the end of the new thread releases it, too
         else:
             lock.acquire(True, PAUSE)
-    else:
-        condition = None
     try:
         if lock in waiters:
             waiters.remove(lock)
     finally:
         if condition is not None:
             condition.release()
-    # it may have died within set(), which leaves the condition locked
+    # asked again: it may have run in between; or it has died within set()
     if condition is None and (not event.is_set() or has_no_thread(claim)):
         raise RuntimeError(DIED)
 

@@ -261,18 +261,22 @@ class Alarm(Exception):
     pass
 
 
-def raise_alarm(signum, frame):
-    raise Alarm
+def interrupt_start_of(thread, handle):
+    """Let a signal handler call ``handle()`` once while the starter of ``thread``, a HeldBootstrap, waits for it."""
+    calls = []
 
-
-def interrupt_start_of(thread, number):
-    """Send the signal ``number`` while ``thread``, a HeldBootstrap, is held, until it is let go."""
+    def handler(signum, frame):
+        calls.append(signum)
+        if len(calls) == 1:
+            handle()
 
     def interrupt():
         thread.reached.wait()
-        while not thread.go.is_set():  # a signal that comes right before the wait is heard at the next one
-            os.kill(os.getpid(), number)
+        while not (calls or thread.go.is_set()):  # a signal that comes right before the wait is heard at the next one
+            os.kill(os.getpid(), signal.SIGALRM)
             time.sleep(0.01)
+
+    signal.signal(signal.SIGALRM, handler)
 
     low_level.start_new_thread(interrupt, ())
 
@@ -283,18 +287,14 @@ def interrupt_start_of(thread, number):
 def test_signal_handler_raises_while_start_waits(error):
     # the stock start() takes an Exception for a failure to make a thread
     safethread_patch.install()
-    signal.signal(signal.SIGALRM, raise_alarm)
     thread, alive = witnessed(HeldBootstrap)
+    kind = Alarm if error == "Alarm" else KeyboardInterrupt
 
-    interrupt_start_of(thread, signal.SIGALRM if error == "Alarm" else signal.SIGINT)
-    caught = None
-    try:
-        thread.start()
-    except (KeyboardInterrupt, Alarm) as raised:
-        caught = raised
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    assert type(caught).__name__ == error and caught.__context__ is None
+    def fail():
+        raise kind
+
+    interrupt_start_of(thread, fail)
+    assert error_of(kind, thread.start).__context__ is None
     assert thread in threading._limbo
     thread.go.set()
     wait_for(started_event(thread).is_set, "the thread has said that it runs")
@@ -312,14 +312,12 @@ def test_signal_handler_forks_while_start_waits():
     parent, children = os.getpid(), []
     thread, alive = witnessed(HeldBootstrap)
 
-    def fork(signum, frame):
-        if not children:
-            children.append(os.fork())
-            if children[0]:
-                thread.go.set()
+    def fork():
+        children.append(os.fork())
+        if children[0]:
+            thread.go.set()
 
-    signal.signal(signal.SIGALRM, fork)
-    interrupt_start_of(thread, signal.SIGALRM)
+    interrupt_start_of(thread, fork)
     try:
         thread.start()
     except RuntimeError:
@@ -406,11 +404,13 @@ def test_interrupted_start_of_a_thread_that_another_tool_makes():
     stock = getattr(threading, name)
     safethread_patch.install()
     setattr(threading, name, lambda *args, **kwargs: stock(*args, **kwargs))
-    signal.signal(signal.SIGALRM, raise_alarm)
     thread, alive = witnessed(HeldBootstrap)
-    interrupt_start_of(thread, signal.SIGALRM)
+
+    def fail():
+        raise Alarm
+
+    interrupt_start_of(thread, fail)
     error_of(Alarm, thread.start)
-    signal.signal(signal.SIGALRM, signal.SIG_IGN)
     assert thread in threading._limbo
     thread.go.set()
     wait_for(started_event(thread).is_set, "the thread has said that it runs")
@@ -499,12 +499,11 @@ def test_start_while_the_interpreter_ends():
 # Programs that go on
 
 
+@pytest.mark.skipif(_facts.PY2, reason="no ThreadPoolExecutor")
 @in_child
 def test_executor_serves_on_after_a_death():
-    try:
-        from concurrent.futures import ThreadPoolExecutor
-    except ImportError:  # Python 2
-        return
+    from concurrent.futures import ThreadPoolExecutor
+
     safethread_patch.install()
     bootstrap = threading.Thread._bootstrap
     with ThreadPoolExecutor(2) as executor:
