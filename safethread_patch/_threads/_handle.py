@@ -21,11 +21,6 @@ def is_dead(thread):
     return getattr(thread, _HANDLE).is_done()
 
 
-def has_no_thread(thread):
-    handle = getattr(thread, _HANDLE)
-    return not handle.ident or handle.is_done()
-
-
 #: Handles of threads that do not exist in this process. One that is freed detaches its thread: by then perhaps another one of
 #: this process. os.fork() has marked them, C code that forks has not.
 _kept = []
@@ -45,7 +40,7 @@ def make_unstarted(thread):
 
 
 def _replace_handle(thread, handle):
-    if not has_no_thread(thread):
+    if getattr(thread, _HANDLE).ident:  # not is_done(), which from 3.14 on may wait for such a join(), too
         _kept.append(getattr(thread, _HANDLE))
     put(thread, _HANDLE, handle)
 
