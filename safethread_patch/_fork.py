@@ -43,6 +43,8 @@ def before():
         return
     if CHILD_STOPS_UNSTARTED and not state.has_forked:  # here, because an older at-fork hook may start a thread in the child
         state.has_forked = True
+    if FREE_THREADED:
+        _pools.note()
     active = threading._active
     current = active.get(getattr(threading, GET_IDENT)())
     is_repaired = state.pid == getpid()

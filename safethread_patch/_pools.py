@@ -36,6 +36,9 @@ comes_after_pools = False
 #: The names of the module, and the class that has the descriptor, in a child.
 _names = _patched = None
 
+#: ``(names of the module, ThreadPoolExecutor, the table of all workers)``, or None.
+_noted = None
+
 #: Made anew in each child: it marks what this process has renewed, and holds the lock for that.
 _process = {}
 
@@ -103,23 +106,40 @@ def take_entries():
     return [] if owner is None else [_ledger.Entry(owner, "_shutdown_lock", None, _SHUTDOWN_LOCK, True)]
 
 
+def note():
+    """Note the module, if it is imported.
+
+    On a free-threaded build this is called before the fork: another thread may have the lock of sys.modules at the fork.
+    """
+    global _noted
+    module = sys.modules.get(MODULE)
+    if module is None:
+        _noted = None
+        return
+    try:
+        names = object.__getattribute__(module, "__dict__")  # not vars(), which would load a lazy module
+        _noted = names, names["ThreadPoolExecutor"], names["_threads_queues"]
+    except (AttributeError, KeyError, TypeError):  # another thread is importing it, or it is a stand-in
+        _noted = None
+
+
 def repair(is_hook=True, starting=None):
     """Let the pools of this process, a forked child, be renewed, and end what waits in their queues. It can be repeated.
 
     ``is_hook``: an at-fork hook calls this. ``starting``: the Thread that is being started, if start() does.
     """
     global _names, _patched, _process
-    module = sys.modules.get(MODULE)
-    if module is None:
-        return
     try:
-        names = object.__getattribute__(module, "__dict__")  # not vars(), which would load a lazy module
-        executor, has_workers = names["ThreadPoolExecutor"], bool(names["_threads_queues"].data)
-        _names, _process = names, {}
+        if not _facts.FREE_THREADED or _noted is None:
+            note()
+        if _noted is None:
+            return
+        _names, executor, workers = _noted
+        has_workers, _process = bool(workers.data), {}
         if _patched is None:
             _ledger.put_new(executor, "_shutdown_lock", _SHUTDOWN_LOCK)
             _patched = executor
-    except (AttributeError, KeyError, TypeError):  # at the fork another thread was importing it, or it is a stand-in
+    except (AttributeError, TypeError):  # a stand-in
         return
     if has_workers or comes_after_pools or not is_hook:
         _threads.quietly(functools.partial(_repair_workers, is_hook), starting)
