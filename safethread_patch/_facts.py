@@ -28,6 +28,9 @@ STARTUP_FILES = VERSION >= (3, 15)
 #: asked, not whether the GIL is on: the import of an extension switches it on for a moment.
 FREE_THREADED = "free-threading build" in sys.version
 
+#: 3.13: the interpreter keeps a handle of each thread that a Thread has started.
+HAS_HANDLE = hasattr(threading, "_start_joinable_thread")
+
 #: CPython.
 COUNTS_REFERENCES = hasattr(sys, "getrefcount")
 
@@ -151,7 +154,7 @@ DEFECTS = (
     Defect(
         "refused-start",
         "the system refuses a thread: the Thread can never be started again",
-        hasattr(threading, "_start_joinable_thread"),
+        HAS_HANDLE,
         None,
     ),
     Defect(

@@ -21,7 +21,6 @@ from safethread_patch._state import call_original, state, wake
 from safethread_patch._threads import low_level
 
 _EVENT = type(threading.Event())
-_LOCK = low_level.LockType
 _BOOTSTRAP_INNER = threading.Thread._Thread__bootstrap_inner.__code__
 _BOOTSTRAP = threading.Thread._Thread__bootstrap.__code__
 
@@ -161,7 +160,7 @@ def _will_announce(thread):
     Compares the code, not the functions: each install() makes new ones. Raises AttributeError if not.
     """
     return (
-        type(threading._active_limbo_lock) is _LOCK
+        type(threading._active_limbo_lock) is LOCK
         and thread._Thread__bootstrap.__code__ is _BOOTSTRAP
         and thread._Thread__bootstrap_inner.__code__ is _BOOTSTRAP_INNER
         and thread._Thread__stop.__code__ is __stop.__code__

@@ -44,8 +44,7 @@ else:
 #: 3.4
 HAS_MAIN_THREAD = hasattr(threading, "_main_thread")
 
-#: 3.13: the interpreter keeps a handle of each thread that a Thread has started.
-HAS_HANDLE = hasattr(threading, "_start_joinable_thread")
+HAS_HANDLE = _facts.HAS_HANDLE
 
 #: A Thread has them until its run() is over.
 TARGET, ARGS = [("_Thread__" if _facts.PY2 else "_") + name for name in ("target", "args")]
